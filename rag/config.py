@@ -1,0 +1,67 @@
+"""Settings: read once at the edge, then passed as one frozen object.
+
+Precedence: command-line flags > environment ``YOUJU_*`` > ``youju.toml`` in the working folder > defaults.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from rag.errors import ConfigError
+
+CONFIG_FILE = "youju.toml"
+
+
+class Settings(BaseSettings):
+    """All settings of one run. Lengths are characters, times seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="YOUJU_", frozen=True, extra="forbid")
+
+    kb: Path = Field(default_factory=lambda: user_data_path("youju") / "kb")
+    model: str = "bundled"  # or a sentence-transformers name or folder
+    model_home: Path = Field(default_factory=lambda: user_data_path("youju") / "models")
+    query_prompt: str | None = None  # None: what the model's own configuration says
+    passage_prompt: str | None = None
+    threads: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    refuse_below: float = Field(default=0.5, ge=0, le=1)
+    max_question: int = Field(default=2_000, ge=1)
+    host: str = "127.0.0.1"
+    port: int = Field(default=7860, ge=0, le=65535)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(CONFIG_FILE))
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Settings with the given command-line flags on top; a flag of ``None`` was not given.
+
+    Raises ConfigError that names the setting at fault.
+    """
+    try:
+        return Settings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "?"
+        raise ConfigError(
+            f"设置 {name} 不可用 (setting cannot be used): {first['msg']}",
+            f"改正参数 --{name.replace('_', '-')}、环境变量 YOUJU_{name.upper()} 或 {CONFIG_FILE}",
+        ) from None

@@ -1,0 +1,67 @@
+"""The errors that a user can meet, each saying what failed, on what, and what to do.
+
+::
+
+    YoujuError
+    ├── InputError              what was given cannot be used
+    │   ├── PathError           a path is missing, or holds nothing that can be read
+    │   ├── FormatError         a file is empty, binary or of an unknown encoding
+    │   ├── QuestionError       a question is empty or too long, or names an unknown article
+    │   └── ConfigError         a setting is unknown or has a value that cannot be used
+    ├── KnowledgeBaseError      the knowledge base cannot be used as it is
+    │   ├── ModelMismatchError  it was made with another embedding model
+    │   ├── LockedError         another process is writing to it
+    │   └── DamagedError        its database is not readable
+    └── ModelError              the embedding model is missing, damaged or fails its self-test
+"""
+
+from __future__ import annotations
+
+
+class YoujuError(Exception):
+    """Base of all errors with a remedy. ``str(error)`` is one line: what failed, then what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem} → {remedy}")
+
+
+class InputError(YoujuError):
+    """What was given cannot be used."""
+
+
+class PathError(InputError):
+    """A path is missing, or holds nothing that can be read."""
+
+
+class FormatError(InputError):
+    """A file is empty, binary or of an unknown encoding."""
+
+
+class QuestionError(InputError):
+    """A question is empty or too long, or names an unknown article."""
+
+
+class ConfigError(InputError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+class KnowledgeBaseError(YoujuError):
+    """The knowledge base cannot be used as it is."""
+
+
+class ModelMismatchError(KnowledgeBaseError):
+    """The knowledge base was made with another embedding model."""
+
+
+class LockedError(KnowledgeBaseError):
+    """Another process is writing to the knowledge base."""
+
+
+class DamagedError(KnowledgeBaseError):
+    """The knowledge base's database is not readable."""
+
+
+class ModelError(YoujuError):
+    """The embedding model is missing, damaged or fails its self-test."""
