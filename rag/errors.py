@@ -17,14 +17,21 @@
 
 from __future__ import annotations
 
+from embeddings.errors import ModelError, YoujuError
 
-class YoujuError(Exception):
-    """Base of all errors with a remedy. ``str(error)`` is one line: what failed, then what to do."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem} → {remedy}")
+__all__ = [
+    "ConfigError",
+    "DamagedError",
+    "FormatError",
+    "InputError",
+    "KnowledgeBaseError",
+    "LockedError",
+    "ModelError",
+    "ModelMismatchError",
+    "PathError",
+    "QuestionError",
+    "YoujuError",
+]
 
 
 class InputError(YoujuError):
@@ -61,7 +68,3 @@ class LockedError(KnowledgeBaseError):
 
 class DamagedError(KnowledgeBaseError):
     """The knowledge base's database is not readable."""
-
-
-class ModelError(YoujuError):
-    """The embedding model is missing, damaged or fails its self-test."""

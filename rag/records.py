@@ -51,12 +51,15 @@ class Section(Span):
 
     ``level`` is given by the marker's form (一、=1, (一)=2, 1.=3, (1)=4), ``"item"`` for enumerations in
     running text (一是, 第一, …). ``heading`` is the heading's text without marker; it may be empty.
+    ``body`` is where the text after the heading begins; ``start`` where marker and heading are part of a
+    running sentence.
     """
 
     level: Level
     marker: str
     heading: str
     sections: tuple[Section, ...] = ()
+    body: int = 0
 
     @property
     def label(self) -> str:

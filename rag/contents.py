@@ -1,0 +1,302 @@
+"""A table of contents aligned with the body: where each listed article begins.
+
+A title may be wrapped, hold spaces, differ in white space from the body's, and occur elsewhere as a phrase.
+So titles are not looked up one by one: the grouping of the table's words into titles and the places of all
+titles in the body are found together, by the best monotone alignment (dynamic programming).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from rag.fold import squeeze
+from rag.records import Span
+
+_CONTENTS = re.compile(r"(?:^|(?<=[\s*#]))(?:目\s{0,6}[录錄次]|contents)(?=[\s*:：]|$)", re.IGNORECASE | re.MULTILINE)
+_HAN = "一二三四五六七八九十"
+_CATEGORY = re.compile(
+    rf"^(?:[{_HAN}]+、|[(（][{_HAN}]+[)）]|第[{_HAN}\d]+(?:部分|编|篇|辑|单元|板块|类)[、:： ]?|[【〔\[]|#{{1,3}}$)"
+)
+_NUMBERED = re.compile(rf"^(?:[{_HAN}]+、|[(（][{_HAN}\d]+[)）]|\d{{1,3}}[.．、]|第[{_HAN}\d]+篇[、:：]?|[-*•]|#+)\s*")
+_DIVISION = re.compile(rf"^第[{_HAN}百零〇\d]+[编章节条]")
+_PAGE = re.compile(r"[\s.·•…．-]{2,}\d{1,4}$|^[.·•…．-]{2,}\d{0,4}$")
+_LEADER = re.compile(r"(?:[.·•…．]{2,}|\s-{2,})\s*\d{0,4}\s*$")
+_ENDS = "。！？!?…；;”’』」)）:："
+_MAX_WORDS, _MAX_TITLE, _MIN_BODY = 8, 90, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One title of a table of contents and the place in the text where its article begins."""
+
+    title: str
+    category: str | None
+    start: int  # of the title in the body, a leading number included
+    body: int  # just after the title
+    category_at: int | None = None  # where the body repeats the category before this title
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """An aligned table of contents."""
+
+    place: Span  # of the table itself
+    entries: tuple[Entry, ...]
+    unplaced: tuple[str, ...]  # words of the table that were found nowhere in the body
+
+    @property
+    def lists_divisions(self) -> bool:
+        """Whether the table lists the chapters of one work rather than articles."""
+        return all(_DIVISION.match(e.title) for e in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word(Span):
+    text: str  # folded, without white space and page number
+    line: int
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A cell of the alignment: the best reading of the first words whose last title stands at ``place``."""
+
+    score: float
+    back: tuple[int, int] | None  # the cell before: (words read, place)
+    kind: str = ""
+    matched: int = 0  # characters of the title, from ``place``
+
+
+def find_contents(text: str) -> Contents | None:
+    """The table of contents of ``text`` and its alignment with the body, or None where there is none."""
+    best: tuple[float, Contents] | None = None
+    for heading in list(_CONTENTS.finditer(text))[:4]:
+        found = _align(text, heading.end())
+        if found and (best is None or found[0] > best[0]):
+            best = found
+    return best[1] if best else None
+
+
+def _words(text: str, start: int) -> list[_Word]:
+    """The words of a table of contents from ``start`` on: until a sentence begins, at most 3,000 words."""
+    words: list[_Word] = []
+    line = 0
+    for match in re.finditer(r"\n|[^\s]+", text[start : start + 60_000]):
+        if match[0] == "\n":
+            line += 1
+            continue
+        raw = _LEADER.sub("", match[0])
+        if "。" in raw or len(words) >= 3_000:
+            break
+        folded, _ = squeeze(raw)
+        words.append(_Word(start + match.start(), start + match.end(), folded, line, raw))
+    return words
+
+
+def _align(text: str, start: int) -> tuple[float, Contents] | None:
+    """The best alignment over all places where the first title may come again."""
+    words = _words(text, start)
+    flat, places = squeeze(text, start)
+    best: tuple[float, Contents] | None = None
+    tried: set[int] = set()
+    for first in range(min(6, len(words))):
+        joined = ""
+        for word in words[first : first + _MAX_WORDS]:
+            joined += word.text
+            own = flat.find(joined)
+            for variant in {joined, _NUMBERED.sub("", joined)}:
+                if len(variant) < 4:
+                    continue
+                at = flat.find(variant, own + len(joined))
+                for _ in range(6):
+                    if at < 0:
+                        break
+                    if at not in tried and _fit(text, places, at, len(variant)) > 0:
+                        tried.add(at)
+                        inside = [w for w in words if w.start < places[at]]
+                        found = _alignment(text, flat, places, inside, at)
+                        if found and (best is None or found[0] > best[0]):
+                            best = found
+                    at = flat.find(variant, at + 1)
+    return best
+
+
+def _fit(text: str, places: list[int], at: int, length: int) -> float:
+    """How much the surroundings of ``length`` characters at ``at`` look like a title's: < 0 for a phrase."""
+    begin, end = places[at], places[at + length - 1] + 1
+    gap_before = text[max(0, begin - 40) : begin]
+    before = _NUMBERED_BEFORE.sub("", gap_before).rstrip(" \t\u3000*#")
+    if not before or before[-1] in "\r\n":
+        score = 2.0
+    elif before[-1] in _ENDS:
+        score = 1.6
+    else:
+        score = 0.5 if gap_before[-1:].isspace() else -6.0
+    after = text[end : end + 1]
+    if not after or after in "\r\n":
+        return score + 2.0
+    if after.isspace() or after in "*#":
+        return score + 1.5
+    return score - (6.0 if after in "，,。、；;：:”》的" else 2.5)
+
+
+_NUMBERED_BEFORE = re.compile(rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}\d]{{1,3}}[)）]|\d{{1,3}}[.．、]|第[{_HAN}\d]{{1,3}}篇[、:：]?)\s*$")
+
+
+def _alignment(
+    text: str, flat: str, places: list[int], words: list[_Word], body: int
+) -> tuple[float, Contents] | None:
+    """Dynamic programming over (words read, place of the last title); ``body`` is the first title's place."""
+    found: dict[str, list[tuple[int, float]]] = {}
+
+    def occurrences(key: str) -> list[tuple[int, float]]:
+        if key not in found:
+            hits, at = [], flat.find(key, body)
+            while at >= 0 and len(hits) < 60:
+                fit = _fit(text, places, at, len(key))
+                if fit > -4:
+                    hits.append((at, fit))
+                at = flat.find(key, at + 1)
+            found[key] = hits
+        return found[key]
+
+    table: list[dict[int, _Step]] = [{} for _ in range(len(words) + 1)]
+    table[0][-1] = _Step(0.0, None)
+
+    def offer(read: int, place: int, step: _Step) -> None:
+        known = table[read].get(place)
+        if known is None or step.score > known.score:
+            table[read][place] = step
+
+    for i in range(len(words)):
+        for place, step in table[i].items():
+            for count, key, whole_lines in _groups(words, i):
+                if whole_lines or count == 1:
+                    kind, cost = _explain(words[i], key, count, whole_lines)
+                    offer(i + count, place, _Step(step.score - cost, (i, place), kind, step.matched))
+                for variant in dict.fromkeys((key, _NUMBERED.sub("", key))):
+                    if len(variant) < 4:
+                        continue
+                    hits = occurrences(variant)
+                    for at, fit in hits[bisect_left(hits, (place + 1, -9.0)) :]:
+                        room = at - place - step.matched if place >= 0 else _MIN_BODY
+                        crowded = 8.0 if room < _MIN_BODY else 0.0
+                        first = 0.0 if place >= 0 or at == body else 6.0
+                        gain = 2.0 + fit + 0.1 * len(variant) - crowded - first
+                        offer(i + count, at, _Step(step.score + gain, (i, place), "title", len(variant)))
+    return _read_back(text, flat, places, words, table)
+
+
+def _groups(words: list[_Word], i: int) -> list[tuple[int, str, bool]]:
+    """Groups of words that may make a title from ``i`` on: (count, joined, whether they fill their lines)."""
+    out, joined = [], ""
+    for count in range(1, _MAX_WORDS + 1):
+        if i + count > len(words):
+            break
+        joined += words[i + count - 1].text
+        if len(joined) > _MAX_TITLE:
+            break
+        starts = i == 0 or words[i - 1].line < words[i].line
+        ends = i + count == len(words) or words[i + count].line > words[i + count - 1].line
+        one_line = words[i].line == words[i + count - 1].line
+        out.append((count, joined, starts and ends and one_line))
+    return out
+
+
+def _explain(word: _Word, key: str, count: int, whole_line: bool) -> tuple[str, float]:
+    """What words that are no title are, and what it costs to read them so."""
+    if re.fullmatch(r"[\d.·•…．-]*", key):
+        return "page", 0.1
+    if _CATEGORY.match(word.raw) and (count == 1 or whole_line):
+        return "category", 0.3
+    if whole_line and len(key) <= 16:
+        return "category", 2.0
+    return "unplaced", 1.0 + 0.35 * len(key)
+
+
+def _read_back(
+    text: str, flat: str, places: list[int], words: list[_Word], table: list[dict[int, _Step]]
+) -> tuple[float, Contents] | None:
+    """The entries along the best path, or None where the table explains too little."""
+    if not table[-1]:
+        return None
+    read, place = len(words), max(table[-1], key=lambda p: table[-1][p].score)
+    score = table[-1][place].score
+    steps: list[tuple[int, int, int, _Step]] = []
+    while read:
+        step = table[read][place]
+        assert step.back is not None
+        steps.append((step.back[0], read, place, step))
+        read, place = step.back
+    steps.reverse()
+    entries: list[Entry] = []
+    unplaced: list[str] = []
+    category: str | None = None
+    fresh = False
+    for begin, end, at, step in steps:
+        raw = "".join(w.raw for w in words[begin:end])
+        if step.kind == "category":
+            category, fresh = _NUMBERED.sub("", raw).strip("#*【】〔〕[] "), True
+        elif step.kind == "unplaced":
+            unplaced.append(raw)
+        elif step.kind == "title":
+            entries.append(_entry(text, flat, places, words[begin:end], at, step.matched, category, fresh))
+            fresh = False
+    found = sum(len(squeeze(e.title)[0]) for e in entries)
+    if len(entries) < 2 or found < 1.5 * sum(map(len, unplaced)):
+        return None
+    span = Span(words[0].start, words[-1].end)
+    return score, Contents(span, tuple(entries), tuple(unplaced))
+
+
+def _entry(
+    text: str,
+    flat: str,
+    places: list[int],
+    words: list[_Word],
+    at: int,
+    matched: int,
+    category: str | None,
+    fresh: bool,
+) -> Entry:
+    start, body = places[at], places[at + matched - 1] + 1
+    numbered = _NUMBERED_BEFORE.search(text[max(0, start - 12) : start])
+    if numbered:
+        start -= len(numbered[0])
+    title = _spaced_title(text, places, words, at, matched)
+    category_at = None
+    if fresh and category:
+        category_at = _category_before(text, start, category)
+    return Entry(title, category, start, body, category_at)
+
+
+def _spaced_title(text: str, places: list[int], words: list[_Word], at: int, matched: int) -> str:
+    """The title with those of its spaces that the table and the body agree on: others come from wraps."""
+    total = sum(len(w.text) for w in words)
+    skip = total - matched  # a number that the body does not repeat
+    breaks, done = set(), 0
+    for word in words:
+        breaks.add(done - skip)
+        done += len(word.text)
+    out = []
+    for i in range(matched):
+        place = places[at + i]
+        if i and i in breaks and places[at + i - 1] + 1 < place:
+            out.append(" ")
+        out.append(text[place])
+    title = "".join(out)
+    return _NUMBERED.sub("", title) if len(_NUMBERED.sub("", title)) >= 4 else title
+
+
+def _category_before(text: str, start: int, category: str) -> int | None:
+    """Where the body repeats ``category`` as a heading directly before ``start``."""
+    reach = max(0, start - len(category) * 2 - 12)
+    flat, places = squeeze(text, reach, start)
+    wanted = squeeze(category)[0]
+    if not flat.endswith(wanted):
+        return None
+    at = places[len(flat) - len(wanted)]
+    numbered = re.search(rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}]{{1,3}}[)）]|第[{_HAN}]{{1,3}}(?:部分|编|篇|辑|单元|板块|类)[、:： ]?|[【〔\[#*]+)\s*$", text[max(0, at - 12) : at])
+    return at - len(numbered[0]) if numbered else at
