@@ -173,7 +173,7 @@ def _alignment(
     for i in range(len(words)):
         for place, step in table[i].items():
             for count, key, whole_lines in _groups(words, i):
-                if whole_lines or count == 1:
+                if whole_lines or count == 1 or (count <= 3 and len(key) <= 12 and _CATEGORY.match(words[i].raw)):
                     kind, cost = _explain(words[i], key, count, whole_lines)
                     offer(i + count, place, _Step(step.score - cost, (i, place), kind, step.matched))
                 for variant in dict.fromkeys((key, _NUMBERED.sub("", key))):
@@ -209,8 +209,8 @@ def _explain(word: _Word, key: str, count: int, whole_line: bool) -> tuple[str, 
     """What words that are no title are, and what it costs to read them so."""
     if re.fullmatch(r"[\d.·•…．-]*", key):
         return "page", 0.1
-    if _CATEGORY.match(word.raw) and (count == 1 or whole_line):
-        return "category", 0.3
+    if _CATEGORY.match(word.raw):
+        return "category", 0.3 if whole_line else 0.3 + 0.7 * (count - 1)
     if whole_line and len(key) <= 16:
         return "category", 2.0
     return "unplaced", 1.0 + 0.35 * len(key)
@@ -286,7 +286,7 @@ def _spaced_title(text: str, places: list[int], words: list[_Word], at: int, mat
         if i and i in breaks and places[at + i - 1] + 1 < place:
             out.append(" ")
         out.append(text[place])
-    title = "".join(out)
+    title = re.sub(r"(?<=[“‘《(（]) | (?=[”’》)）])|(?<=\d) (?=\D)|(?<=\D) (?=[\d.]+\D)", "", "".join(out))
     return _NUMBERED.sub("", title) if len(_NUMBERED.sub("", title)) >= 4 else title
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rag.fold import fold_char
 
-_WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[\u3400-\u9fff\U00020000-\U0003ffff]+")
+_WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[\u3007\u3400-\u9fff\U00020000-\U0003ffff]+")
 _GAP = re.compile(r"(?<=[\u3400-\u9fff，。、；：“”《》（）()])\s+(?=[\u3400-\u9fff，。、；：“”《》（）()])")
 _DIGIT_GAP = re.compile(r"(?<=\d)[ \u00a0\u2009,，](?=\d{3}(?!\d))")
 _HAN_NUMBER = re.compile(r"[一二三四五六七八九十百千零〇两]+")
@@ -81,7 +81,7 @@ def words(text: str) -> list[str]:
     """
     out: list[str] = []
     for run in _WORD.findall(fold(text)):
-        if not "\u3400" <= run[0]:
+        if run[0] < "\u3000":
             out.append(run)
             continue
         for word in _segmenter().cut_for_search(run):
@@ -96,7 +96,7 @@ def words(text: str) -> list[str]:
 
 def bigrams(text: str) -> list[str]:
     """The pairs of neighbouring Chinese characters in ``text``."""
-    return [run[i : i + 2] for run in _WORD.findall(fold(text)) if "\u3400" <= run[0] for i in range(len(run) - 1)]
+    return [run[i : i + 2] for run in _WORD.findall(fold(text)) if run[0] > "\u3000" for i in range(len(run) - 1)]
 
 
 def tokens(text: str) -> list[str]:

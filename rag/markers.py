@@ -12,7 +12,10 @@ _HAN = "一二三四五六七八九十百零〇两"
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _SENTENCE_END = "。！？!?…；;”’』」"
 # A digit before one of these counts something; it does not number a heading.
-_UNITS = "个项名人次年月日号时分秒万亿千百元家户所座条件种类级层岁天周里公平米亩吨倍度批期届位起例套张台处支辆省市县区镇乡村街大小"
+_UNIT = re.compile(
+    r"[个项名次年月日号时秒万亿千百元户所座条件种类岁天周里米亩吨倍批期届位例套张台处辆省市县区镇乡村街级]"
+    r"|人(?![大民才文])|分(?![类级层工])|家(?!庭)|层(?!层)|度(?!假)|起(?!草)|支(?![持部])|大(?!力)|小时|公[里斤顷分]|[平立]方"
+)
 
 
 def han_number(text: str) -> int | None:
@@ -113,8 +116,7 @@ def _weight(text: str, start: int, match: re.Match[str], family: Family) -> floa
         bare = match.end() == match.end(1)
         if not (opens or spaced or ended):
             return None
-        follows = text[match.end() : match.end() + 1]
-        if bare and follows in _UNITS:
+        if bare and _UNIT.match(text, match.end()):
             weight -= 1.6
         elif bare and not (line or ended or opens):
             weight -= 0.3

@@ -14,8 +14,9 @@ from rag.markers import FAMILIES, Family, Marker, headings, markers
 from rag.records import Section
 
 BEAM = 48
-_STOPS = "。！？!?；;：:"
+_STOPS = "。！？!?；;"
 _RANK_MARKDOWN = -10
+_LIST_ENTRY = re.compile(r"\d{1,2}\.\s")  # in Markdown a list, not a heading
 
 
 @cache
@@ -84,7 +85,9 @@ def sections(text: str, start: int, end: int) -> tuple[Section, ...]:
     Sections nest, do not overlap, and reach to the start of what follows them; an enumeration's last item
     ends with its sentence where the items are clauses of one sentence.
     """
-    candidates = sorted([*_markdown(text, start, end), *markers(text, start, end)], key=lambda m: m.start)
+    written = _markdown(text, start, end)
+    found = [m for m in markers(text, start, end) if not (written and _LIST_ENTRY.match(text, m.start))]
+    candidates = sorted([*written, *found], key=lambda m: m.start)
     beam = [_Numbering()]
     for marker in candidates:
         grown: dict[tuple[object, ...], _Numbering] = {}
@@ -106,7 +109,9 @@ def _markdown(text: str, start: int, end: int) -> list[Marker]:
     ]
 
 
-def _tree(text: str, taken: list[tuple[Marker, int]], depth: int, end: int) -> tuple[Section, ...]:
+def _tree(
+    text: str, taken: list[tuple[Marker, int]], depth: int, end: int, above: Family | None = None
+) -> tuple[Section, ...]:
     """The sections at ``depth`` among ``taken``, with their descendants."""
     heads = [i for i, (_, d) in enumerate(taken) if d <= depth]
     out: list[Section] = []
@@ -115,19 +120,22 @@ def _tree(text: str, taken: list[tuple[Marker, int]], depth: int, end: int) -> t
         last = heads[order + 1] if order + 1 < len(heads) else len(taken)
         stop = taken[last][0].start if last < len(taken) else end
         inner = taken[i + 1 : last]
-        if marker.family.level == "item":
+        # (一) under 第X条 is an enumeration, not a heading
+        clause = marker.family.name == "paren" and above is not None and above.name == "provision"
+        item = clause or marker.family.level == "item"
+        if item:
             following = taken[last][0] if last < len(taken) else None
             if following is None or following.family is not marker.family or following.number == 1:
                 stop = max(_last_item_end(text, out, marker, stop), inner[-1][0].end if inner else 0)
-        title, body = heading(text, marker, inner[0][0].start if inner else stop)
+        title, body = heading(text, marker, inner[0][0].start if inner else stop, item=item)
         out.append(
             Section(
                 marker.start,
                 stop,
-                marker.family.level,
+                "item" if item else marker.family.level,
                 text[marker.start : marker.end].strip(),
                 title,
-                _tree(text, inner, depth + 1, stop),
+                _tree(text, inner, depth + 1, stop, marker.family),
                 body,
             )
         )
@@ -145,7 +153,7 @@ def _last_item_end(text: str, before: list[Section], marker: Marker, stop: int) 
     return newline if newline > 0 else stop
 
 
-def heading(text: str, marker: Marker, stop: int) -> tuple[str, int]:
+def heading(text: str, marker: Marker, stop: int, *, item: bool = False) -> tuple[str, int]:
     """The heading after ``marker`` and where the text after it begins (``marker.start``: within a sentence).
 
     It reaches to the end of its line, its sentence, or the gap before the text.
@@ -159,7 +167,7 @@ def heading(text: str, marker: Marker, stop: int) -> tuple[str, int]:
         return (named[1], named.end()) if named else ("", marker.start)
     if marker.family.rank < _RANK_MARKDOWN + 7:
         return re.sub(r"[*_`#]+", "", text[begin:line_end]).strip(), line_end
-    if marker.family.level == "item":
+    if item:
         cut = re.compile(r"[，,。！？!?；;：:\r\n]").search(text, begin, stop)
         return text[begin : cut.start() if cut else stop].strip(), marker.start
     sentence = next((i for i in range(begin, line_end) if text[i] in _STOPS), line_end)
@@ -167,8 +175,8 @@ def heading(text: str, marker: Marker, stop: int) -> tuple[str, int]:
         return text[begin:line_end].strip(), line_end
     end = _heading_gap(text, begin, sentence, whole=sentence == stop)
     found = text[begin:end].strip()
-    if len(found) > 50:
-        return re.split(r"[，,]", found)[0], marker.start
+    if len(found) > 50 or re.search(r"[：:]\s?.{20}", found):
+        return re.split(r"[：:]" if re.search(r"^.{2,24}[：:]", found) else r"[，,]", found)[0], marker.start
     closed = end + 1 if end < stop and text[end] == "。" else end
     return found, closed if closed == stop or text[closed].isspace() or closed > end else marker.start
 
@@ -182,6 +190,8 @@ def _heading_gap(text: str, begin: int, end: int, *, whole: bool) -> int:
     if whole:
         return end
     gaps = [i for i in range(begin + 2, end) if text[i].isspace()]
+    if gaps and end - gaps[0] <= 10 and not re.search(r"[，,：:]", text[gaps[0] : end]):
+        return end  # closed by its own full stop
     for order, gap in enumerate(gaps):
         piece = text[gap + 1 : gaps[order + 1]] if order + 1 < len(gaps) else ""
         if not piece or len(piece) > 9 or re.search(r"[，,、\d]", piece):

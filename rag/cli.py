@@ -1,0 +1,305 @@
+"""The command line. Importing it is quick: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from rag.errors import ConfigError, QuestionError, YoujuError
+
+if TYPE_CHECKING:
+    from rag.config import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="youju",
+    help="有据: 问文档, 每句话都有出处。Ask Chinese documents; every sentence of an answer is cited.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Kb = Annotated[
+    Path | None,
+    typer.Option("--kb", metavar="DIR", help="知识库文件夹 (knowledge-base folder; default: user data folder)"),
+]
+Json = Annotated[bool, typer.Option("--json", help="输出 JSON (print JSON)")]
+
+
+def main() -> None:
+    """Entry point of ``youju``."""
+    app()
+
+
+def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Print an error that a user can mend as one line on stderr and exit with code 2."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except YoujuError as error:
+            _complain(str(error))
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+def _complain(message: str) -> None:
+    typer.echo("youju: " + " ".join(message.split()), err=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"youju {version('youju')}")
+        except PackageNotFoundError:
+            typer.echo("youju (未安装, not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="版本 (show the version)"),
+    ] = False,
+) -> None:
+    pass
+
+
+# -- documents ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+@one_line_errors
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="文件或文件夹 (files and folders)")],
+    kb: Kb = None,
+    json: Json = False,
+) -> None:
+    """加入或更新文档; 未变的跳过。Add or update files and folders; unchanged files are skipped.
+
+    文件夹里已删除的文件不会自动移除, 用 youju remove。Files gone from a folder stay until `youju remove`.
+    """
+    from rag import terminal
+    from rag.ingest import ingest as run
+
+    with terminal.progress_bars() as show:
+        report = run(paths, _settings(kb=kb), progress=show)
+    if json:
+        _print_json(report.as_json())
+    else:
+        terminal.print_report(report)
+
+
+@app.command()
+@one_line_errors
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="文档名 (names of documents)")],
+    kb: Kb = None,
+) -> None:
+    """移除文档。Remove documents from the knowledge base."""
+    from rag.ingest import remove as run
+
+    for name in run(names, _settings(kb=kb)):
+        typer.echo(f"已移除 (removed): {name}")
+
+
+@app.command()
+@one_line_errors
+def documents(kb: Kb = None, json: Json = False) -> None:
+    """列出文档。List the documents."""
+    from rag import terminal
+    from rag.store import Store
+
+    with Store.open(_settings(kb=kb).kb) as store:
+        found = store.documents()
+    if json:
+        _print_json([document.as_json() for document in found])
+    else:
+        terminal.print_documents(found)
+
+
+@app.command()
+@one_line_errors
+def articles(kb: Kb = None, json: Json = False) -> None:
+    """列出文章及其章节。List the articles with their sections."""
+    from rag import terminal
+    from rag.store import Store
+
+    with Store.open(_settings(kb=kb).kb) as store:
+        store.require_documents()
+        found = store.articles()
+    if json:
+        _print_json([article.as_json() for article in found])
+    else:
+        terminal.print_articles(found)
+
+
+@app.command()
+@one_line_errors
+def prepare() -> None:
+    """准备默认向量模型(不联网)。Prepare the default embedding model, offline."""
+    from embeddings.bundled import prepare as run
+
+    folder = run(_settings().model_home, report=lambda message: typer.echo(message, err=True))
+    typer.echo(f"模型已就绪 (model ready): {folder}")
+
+
+# -- questions ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+@one_line_errors
+def search(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="问题 (question)")],
+    kb: Kb = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="条数 (number of passages)")] = 10,
+    json: Json = False,
+) -> None:
+    """只检索, 不回答。Retrieval alone."""
+    settings = _ready(kb)
+    from rag import terminal
+    from rag.chain import open_chain
+
+    passages = open_chain(settings).search(question, limit)
+    if json:
+        _print_json({"passages": [passage.as_json() for passage in passages]})
+    else:
+        terminal.print_passages(passages)
+
+
+@app.command()
+@one_line_errors
+def ask(
+    question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="问题 (question)")] = None,
+    kb: Kb = None,
+    article: Annotated[
+        list[str] | None,
+        typer.Option("--article", metavar="N", help="只问这篇: 编号或 文档:编号 (only this article; repeatable)"),
+    ] = None,
+    json: Json = False,
+    batch: Annotated[
+        Path | None,
+        typer.Option("--batch", metavar="IN.jsonl", help="逐行回答 {id, question, history?, articles?}"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="OUT.jsonl", help="批量回答的输出 (answers of --batch)")
+    ] = None,
+) -> None:
+    """提问; 答案逐句注明出处。Ask; every sentence of the answer is cited."""
+    from rag.records import Question
+
+    if batch is not None:
+        if question is not None or out is None:
+            raise ConfigError(
+                "--batch 需要 --out, 且不带问题 (--batch goes with --out and without a question)",
+                "youju ask --batch IN.jsonl --out OUT.jsonl",
+            )
+        _ask_batch(batch, out, _ready(kb))
+        return
+    if question is None or out is not None:
+        raise QuestionError("没有问题 (no question)", 'youju ask "问题" 或 youju ask --batch IN.jsonl --out OUT.jsonl')
+    asked = Question(question, articles=tuple(_article(value) for value in article or ()))
+    settings = _ready(kb)
+    from rag import terminal
+    from rag.chain import open_chain
+
+    chain = open_chain(settings)
+    if json:
+        _print_json(chain.invoke(asked).as_json())
+    else:
+        terminal.print_events(chain.stream(asked))
+
+
+@app.command()
+@one_line_errors
+def serve(
+    kb: Kb = None,
+    host: Annotated[str | None, typer.Option("--host", help="地址 (default 127.0.0.1)")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="端口 (default 7860; 0: any free)")] = None,
+) -> None:
+    """网页对话、接口与嵌入组件。Serve the chat at /, the API under /api and the widget."""
+    settings = _ready(kb, host=host, port=port)
+    listener = _listen(settings.host, settings.port)
+    import uvicorn
+
+    from ui.app import create_app
+
+    with listener:
+        application = create_app(settings)
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        typer.echo(f"有据 Youju: http://{shown}:{listener.getsockname()[1]}", err=True)
+        uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
+
+
+def _ask_batch(source: Path, target: Path, settings: Settings) -> None:
+    from rag.batch import answer_all
+    from rag.chain import open_chain
+    from rag.terminal import progress_bar
+
+    def bad_row(line: int, problem: str) -> None:
+        _complain(f"{source} 第 {line} 行 (line {line}): {problem}")
+
+    with progress_bar("answer") as show:
+        counts = answer_all(source, target, open_chain(settings), bad_row, show)
+    typer.echo(f"已回答 {counts.answered} 行, 出错 {counts.failed} 行 (answered, failed): {target}", err=True)
+    if counts.failed:
+        raise typer.Exit(2)
+
+
+def _article(value: str) -> int | tuple[str, int]:
+    document, _, number = value.rpartition(":")
+    if not number.isascii() or not number.isdigit():
+        raise QuestionError(
+            f"文章编号不对 (bad article): {value}", "写编号或 文档:编号, 见 youju articles (see the list)"
+        )
+    return (document, int(number)) if document else int(number)
+
+
+# -- settings -----------------------------------------------------------------------------------------------
+
+
+def _settings(**flags: Any) -> Settings:
+    from rag.config import read_settings
+
+    return read_settings(**flags)
+
+
+def _ready(kb: Path | None, **flags: Any) -> Settings:
+    """The settings, once it is sure that the knowledge base has something to ask about."""
+    from rag.store import Store
+
+    settings = _settings(kb=kb, **flags)
+    with Store.open(settings.kb) as store:
+        store.require_documents()
+    return settings
+
+
+def _listen(host: str, port: int) -> Any:
+    """A listening socket, so that a port in use is an error of one line."""
+    import socket
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"无法监听 {host}:{port} (cannot listen: {error})", "换一个端口, 例如 --port 7861 (use another port)"
+        ) from None
+
+
+def _print_json(value: Any) -> None:
+    """JSON on stdout, in UTF-8 whatever the terminal's encoding."""
+    from json import dumps
+
+    typer.echo(dumps(value, ensure_ascii=False, indent=2).encode())
