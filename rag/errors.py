@@ -9,6 +9,7 @@
     │   ├── QuestionError       a question is empty or too long, or names an unknown article
     │   └── ConfigError         a setting is unknown or has a value that cannot be used
     ├── KnowledgeBaseError      the knowledge base cannot be used as it is
+    │   ├── EmptyError          there is none yet, or it holds no document
     │   ├── ModelMismatchError  it was made with another embedding model
     │   ├── LockedError         another process is writing to it
     │   └── DamagedError        its database is not readable
@@ -22,6 +23,7 @@ from embeddings.errors import ModelError, YoujuError
 __all__ = [
     "ConfigError",
     "DamagedError",
+    "EmptyError",
     "FormatError",
     "InputError",
     "KnowledgeBaseError",
@@ -56,6 +58,10 @@ class ConfigError(InputError):
 
 class KnowledgeBaseError(YoujuError):
     """The knowledge base cannot be used as it is."""
+
+
+class EmptyError(KnowledgeBaseError):
+    """There is no knowledge base yet, or it holds no document."""
 
 
 class ModelMismatchError(KnowledgeBaseError):

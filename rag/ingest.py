@@ -11,12 +11,12 @@ from typing import Any, Literal, Protocol
 from rag import vectors
 from rag.chunk import chunks
 from rag.config import Settings
-from rag.errors import FormatError, PathError
+from rag.errors import EmptyError, FormatError, PathError
 from rag.lexicon import natural, tokens
 from rag.load import find_files, read_document
 from rag.outline import outline
 from rag.records import Chunk, Document, Outline
-from rag.store import DATABASE, IndexedChunk, Store, StoredDocument, Vector
+from rag.store import IndexedChunk, Store, StoredDocument, Vector
 
 PIPELINE = "1"  # raise it with every change to outline, chunk, lexicon or to the text that is embedded
 
@@ -41,8 +41,8 @@ class PassageEncoder(Protocol):
     def encode_with_spans(
         self,
         texts: Sequence[str],
-        spans_per_text: Sequence[Sequence[tuple[int, int]]],
-        progress: Callable[[int, int], None] | None = None,
+        spans: Sequence[Sequence[tuple[int, int]]],
+        progress: Callable[[int, int], None] = ...,
     ) -> tuple[Vector, list[Vector]]: ...
 
 
@@ -198,10 +198,12 @@ def _read(paths: Sequence[Path], kb: Path, tell: Progress) -> tuple[list[_Job], 
 
 def _names(kb: Path) -> dict[str, str]:
     """Names in use, each with its file's path. A name whose file is gone is free for the file that replaced it."""
-    if not (kb / DATABASE).is_file():
+    try:
+        with Store.open(kb) as store:
+            documents = store.documents()
+    except EmptyError:
         return {}
-    with Store.open(kb) as store:
-        return {document.name: document.path for document in store.documents() if Path(document.path).exists()}
+    return {document.name: document.path for document in documents if Path(document.path).exists()}
 
 
 def _compare(jobs: list[_Job], store: Store) -> None:
@@ -268,6 +270,7 @@ def _embed(
     new = list(dict.fromkeys(text for job in jobs for text in job.inputs if text not in known))
     computed: dict[Input, Embedding] = {}
     if new:
+        tell("embed", 0, len(new))
         passages, sentences = encoder.encode_with_spans(
             [text for text, _ in new],
             [spans for _, spans in new],

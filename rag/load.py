@@ -72,15 +72,16 @@ _FREQUENT = frozenset(
     "採宮環鬥鄉責嚴"
 )
 _PUNCTUATION = frozenset("，。、；：？！“”‘’（）《》〈〉【】〔〕「」『』—…·～％\u3000０１２３４５６７８９")
+_DRAWN = frozenset(map(chr, range(0x2500, 0x2580)))  # lines of tables come in long runs
 
 # Cost of one character in nats: minus the logarithm of its class's share of running text, divided by the
 # number of characters in the class.
 _COST_FREQUENT, _COST_COMMON, _COST_UNCOMMON, _COST_RARE, _COST_SYMBOL = 7.0, 9.6, 12.4, 17.0, 14.0
 _COST_FOREIGN, _COST_ASCII = 20.0, 4.5
 
-# Mean cost of a letter beyond ASCII above which a text is not Chinese. Running Chinese text costs 7.3 to 8.6;
-# Korean or Russian read as GB18030 costs 9.3 and more. Short texts vary more, so they are allowed more.
-_PLAUSIBLE, _ALLOWANCE = 9.0, 9.0
+# Mean cost of a letter beyond ASCII above which a text is not Chinese. Running Chinese text costs 7.3 to 8.4;
+# Korean or Russian read as GB18030 costs 9.1 and more. Short texts vary more, so they are allowed more.
+_PLAUSIBLE, _ALLOWANCE = 8.7, 15.0
 
 _TEXT_CONTROLS = frozenset("\t\n\v\f\r\x1a\x85")
 _MOST_CONTROLS = 0.02  # share; text pasted from word processors has a few
@@ -180,7 +181,7 @@ def _is_plausible(text: str) -> bool:
 def _cost(char: str) -> float:
     if " " <= char < "\x7f" or char in _TEXT_CONTROLS:
         return _COST_ASCII
-    if char in _FREQUENT or char in _PUNCTUATION:
+    if char in _FREQUENT or char in _PUNCTUATION or char in _DRAWN:
         return _COST_FREQUENT
     code = ord(char)
     if 0x4E00 <= code <= 0x9FFF:

@@ -142,9 +142,10 @@ class Passage(Span):
     text: str
     score: float
     sentences: tuple[Span, ...] = ()
+    similarities: tuple[float, ...] = ()  # cosine of each sentence with the question
     chunk: int = 0  # key in the knowledge base
     page: int | None = None
-    signals: dict[str, float] = field(default_factory=dict)  # what each retriever said of it
+    signals: dict[str, float] = field(default_factory=dict)  # what each retriever said of it, unscaled
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from rag.errors import DamagedError, KnowledgeBaseError, LockedError, ModelMismatchError
+from rag.errors import DamagedError, EmptyError, KnowledgeBaseError, LockedError, ModelMismatchError
 from rag.records import Article, ArticleRef, Chunk, Document, Outline, Passage, Section, Span
 
 DATABASE = "youju.sqlite"
@@ -73,7 +73,8 @@ CREATE TABLE sections (
     "end" INTEGER NOT NULL,
     level NOT NULL,          -- 1, 2, … or 'item'
     marker TEXT NOT NULL,
-    heading TEXT NOT NULL
+    heading TEXT NOT NULL,
+    body INTEGER NOT NULL
 );
 CREATE INDEX sections_article ON sections (article);
 CREATE INDEX sections_parent ON sections (parent);
@@ -192,12 +193,12 @@ class Store:
     def open(cls, folder: Path, writable: bool = False, create: bool = False) -> Store:
         """Open the knowledge base in ``folder``; ``create`` makes one where there is none.
 
-        Raises KnowledgeBaseError if there is none, LockedError if another process writes to it, DamagedError
+        Raises EmptyError if there is none, LockedError if another process writes to it, DamagedError
         if its database cannot be read.
         """
         database = folder / DATABASE
         if not create and not database.is_file():
-            raise KnowledgeBaseError(f"知识库不存在 (no knowledge base): {folder}", _INGEST_FIRST)
+            raise EmptyError(f"知识库不存在 (no knowledge base): {folder}", _INGEST_FIRST)
         lock = _acquire(folder) if writable else None
         try:
             with _translated(folder):
@@ -289,9 +290,9 @@ class Store:
             )
 
     def require_documents(self) -> None:
-        """Raise KnowledgeBaseError if there is no document to ask about."""
+        """Raise EmptyError if there is no document to ask about."""
         if not self.count("documents"):
-            raise KnowledgeBaseError(f"知识库是空的 (knowledge base is empty): {self.folder}", _INGEST_FIRST)
+            raise EmptyError(f"知识库是空的 (knowledge base is empty): {self.folder}", _INGEST_FIRST)
 
     # -- writing, inside a transaction ---------------------------------------------------------------------
 
@@ -355,8 +356,8 @@ class Store:
 
     def _put_section(self, article: int, parent: int | None, section: Section) -> None:
         key = self._insert(
-            'INSERT INTO sections (article, parent, start, "end", level, marker, heading)'
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            'INSERT INTO sections (article, parent, start, "end", level, marker, heading, body)'
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             article,
             parent,
             section.start,
@@ -364,6 +365,7 @@ class Store:
             section.level,
             section.marker,
             section.heading,
+            section.body,
         )
         for below in section.sections:
             self._put_section(article, key, below)
@@ -433,7 +435,7 @@ class Store:
                 *values,
             )
             sections = self._rows(
-                'SELECT id, article, parent, start, "end", level, marker, heading FROM sections'
+                'SELECT id, article, parent, start, "end", level, marker, heading, body FROM sections'
                 f" WHERE article IN (SELECT a.id {source}) ORDER BY id",
                 *values,
             )
@@ -579,7 +581,7 @@ class Store:
                 self._set_meta("identity", uuid.uuid4().hex)
                 self._set_meta("generation", "0")
         elif not tables:
-            raise KnowledgeBaseError(f"知识库是空的 (knowledge base is empty): {self.folder}", _INGEST_FIRST)
+            raise EmptyError(f"知识库是空的 (knowledge base is empty): {self.folder}", _INGEST_FIRST)
         if not self._value("SELECT count(*) FROM sqlite_master WHERE name = 'meta'"):
             found = "?"
         else:
@@ -744,8 +746,8 @@ def _trees(rows: list[tuple[Any, ...]]) -> dict[int, tuple[Section, ...]]:
 
     def build(article: int, parent: int | None) -> tuple[Section, ...]:
         return tuple(
-            Section(start, end, level, marker, heading, build(article, key))
-            for key, _, _, start, end, level, marker, heading in children.get((article, parent), [])
+            Section(start, end, level, marker, heading, build(article, key), body)
+            for key, _, _, start, end, level, marker, heading, body in children.get((article, parent), [])
         )
 
     return {article: build(article, None) for article in {row[1] for row in rows}}

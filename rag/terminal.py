@@ -114,7 +114,7 @@ def print_passages(passages: Sequence[Passage]) -> None:
 
 def _place(where: Citation | Passage) -> Text:
     """Title, section path, document and characters of a place."""
-    parts = (f"{where.article.number} {where.article.title}", *where.section)
+    parts = (f"第{where.article.number}篇 {where.article.title}", *where.section)
     shown = plain(" › ".join(parts), style="bold")
     return shown + plain(f"  {where.document} {where.start}–{where.end}", style="dim")
 

@@ -1,0 +1,221 @@
+"""The retrieval chain: a question and its history -> events -> an answer, as a LangChain Runnable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from rag.condense import condense
+from rag.confidence import signals
+from rag.config import Settings
+from rag.errors import QuestionError
+from rag.extract import Evidence, Part, Source, compose
+from rag.ingest import sentence_encoder
+from rag.intent import Intent, understand
+from rag.records import (
+    Answer,
+    AnswerSentence,
+    Citation,
+    Cited,
+    Done,
+    Event,
+    Passage,
+    Question,
+    Retrieved,
+    Said,
+    Turn,
+)
+from rag.retrieve import HybridRetriever, Retrieval
+from rag.store import Store
+from rag.verify import support
+
+RETRIEVED = 40  # passages an answer is made from and shows
+NOTHING = "文档中没有找到能回答这个问题的内容。"
+
+
+class Chain(Runnable[Question | Mapping[str, Any], Answer]):
+    """Retrieves, answers with the sentences of the documents, and checks each against its source.
+
+    ``invoke`` returns the :class:`Answer`; ``stream`` yields the events of ``rag.records``, the last of them
+    ``Done`` with that answer.
+    """
+
+    def __init__(self, retriever: HybridRetriever, settings: Settings) -> None:
+        self.retriever = retriever
+        self.settings = settings
+
+    @property
+    def store(self) -> Store:
+        return self.retriever.store
+
+    def invoke(
+        self, input: Question | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Answer:
+        """The answer to a Question, or to a mapping with ``question`` and maybe ``history``, ``articles``.
+
+        Raises QuestionError if the question is empty or too long, or names an unknown article.
+        """
+        answer: Answer | None = None
+        for event in self.stream(input, config):
+            if isinstance(event, Done):
+                answer = event.answer
+        assert answer is not None  # Done is always the last event
+        return answer
+
+    def stream(  # type: ignore[override]  # events rather than pieces of the answer
+        self,
+        input: Question | Mapping[str, Any],
+        config: RunnableConfig | None = None,
+        **kwargs: Any | None,
+    ) -> Iterator[Event]:
+        """The events of an answer as they come. Raises as ``invoke``, before the first event."""
+        question = as_question(input)
+        asked = self._checked(question)
+        clock = _Clock()
+        retrieval = self.retriever.retrieve(replace(question, text=asked), RETRIEVED)
+        clock.lap("retrieve")
+        yield Retrieved(retrieval.passages)
+        intent = understand(asked)
+        confidence = signals(retrieval, intent).confidence
+        parts: list[Part] = []
+        source = Source({}, {})
+        if confidence >= self.settings.refuse_below:
+            source = self._source(retrieval)
+            parts = compose(retrieval, intent, source)
+        clock.lap("answer")
+        said: list[AnswerSentence] = []
+        citations: dict[tuple[str, int, int], Citation] = {}
+        for part in parts:
+            known = len(citations)
+            cited = tuple(_cite(evidence, source, citations) for evidence in part.evidence)
+            sentence = AnswerSentence(
+                part.text, tuple(c.n for c in cited), support(part.text, cited), part.kind
+            )
+            clock.lap("verify")
+            yield from map(Cited, list(citations.values())[known:])
+            yield Said(sentence)
+            said.append(sentence)
+        refused = not said
+        if refused:
+            said = [AnswerSentence(self._refusal(retrieval, intent), (), "supported")]
+            yield Said(said[0])
+        yield Done(
+            Answer(
+                sentences=tuple(said),
+                citations=tuple(citations.values()),
+                retrieved=retrieval.passages,
+                refused=refused,
+                engine="extractive",
+                timings_ms=clock.laps,
+                confidence=confidence,
+                question=asked if asked != question.text.strip() else "",
+            )
+        )
+
+    def search(
+        self, question: str, limit: int = 10, articles: Sequence[int | tuple[str, int]] = ()
+    ) -> list[Passage]:
+        """Retrieval alone: the best passages, best first."""
+        asked = Question(question, articles=tuple(articles))
+        return list(self.retriever.retrieve(replace(asked, text=self._checked(asked)), limit).passages)
+
+    def examples(self, n: int = 4) -> list[str]:
+        """Questions that the documents answer, from the headings of different articles."""
+        from rag.examples import examples
+
+        return examples([stored.article for stored in self.store.articles()], n)
+
+    def _checked(self, question: Question) -> str:
+        """The question as it is searched: complete in itself, neither empty nor too long."""
+        text = question.text.strip()
+        if not text:
+            raise QuestionError("问题是空的 (the question is empty)", "写下要问的问题 (write a question)")
+        if len(text) > self.settings.max_question:
+            raise QuestionError(
+                f"问题有 {len(text)} 字, 超过上限 {self.settings.max_question} (the question is too long)",
+                "缩短问题, 或调高 max_question (shorten it)",
+            )
+        return condense(question)
+
+    def _source(self, retrieval: Retrieval) -> Source:
+        """Texts and articles of the passages that an answer may be made from."""
+        articles = {}
+        for key in dict.fromkeys(p.article.id for p in retrieval.passages):
+            stored = self.store.article(key)
+            if stored:
+                articles[key] = stored.article
+        texts = {}
+        for name in dict.fromkeys(p.document for p in retrieval.passages):
+            document = self.store.document(name)
+            if document:
+                texts[name] = document.text
+        return Source(texts, articles)
+
+    def _refusal(self, retrieval: Retrieval, intent: Intent) -> str:
+        """Says that the documents do not hold it, and where they speak of something near."""
+        near = list(dict.fromkeys(p.article.title for p in retrieval.passages[:5]))[:2]
+        if not near:
+            return NOTHING
+        return NOTHING + "内容相近的是" + "、".join(f"《{title}》" for title in near) + "。"
+
+
+def as_question(value: Question | Mapping[str, Any]) -> Question:
+    """A Question from what a caller gives; raises QuestionError for a wrong shape."""
+    if isinstance(value, Question):
+        return value
+    try:
+        history = tuple(Turn(turn["role"], turn["content"]) for turn in value.get("history") or ())
+        articles = tuple(a if isinstance(a, int) else (a[0], a[1]) for a in value.get("articles") or ())
+        return Question(value["question"], history, articles)
+    except (KeyError, TypeError, IndexError) as error:
+        raise QuestionError(
+            f"问题的格式不对 (malformed question): {error}", "需要 {question, history?, articles?}"
+        ) from None
+
+
+def open_chain(settings: Settings) -> Chain:
+    """The chain over the knowledge base that the settings name.
+
+    Raises KnowledgeBaseError if there is none, ModelMismatchError if it was made with another model.
+    """
+    store = Store.open(settings.kb)
+    store.require_documents()
+    encoder = sentence_encoder(settings)
+    store.require_model(encoder.identity, encoder.dimension)
+    return Chain(HybridRetriever(store=store, encoder=encoder), settings)
+
+
+def _cite(evidence: Evidence, source: Source, known: dict[tuple[str, int, int], Citation]) -> Citation:
+    """The citation for a span: one number for one place."""
+    passage, span = evidence.passage, evidence.span
+    key = passage.document, span.start, span.end
+    if key not in known:
+        known[key] = Citation(
+            start=span.start,
+            end=span.end,
+            n=len(known) + 1,
+            document=passage.document,
+            sha256=passage.sha256,
+            article=passage.article,
+            section=evidence.section,
+            quote=source.quote(evidence),
+            page=passage.page,
+        )
+    return known[key]
+
+
+class _Clock:
+    """Adds up the milliseconds spent in each step."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = self.laps.get(name, 0.0) + (now - self._last) * 1000
+        self._last = now

@@ -1,0 +1,188 @@
+"""A question to the passages that may answer it: dense and lexical search, fused.
+
+Four scores are added, each scaled to [0, 1] over its own best ``DEPTH`` chunks (relative score fusion): the
+cosine of the question with the chunk, with the chunk's best sentence, BM25 over the chunk's words, and BM25
+over its words together with its heading path. docs/evaluation.md has what each contributes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
+
+import numpy as np
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict, PrivateAttr
+
+from embeddings.encoder import SentenceEncoder
+from rag.errors import QuestionError
+from rag.lexicon import STOPWORDS, natural, tokens, words
+from rag.records import Passage, Question
+from rag.store import Store, Vector
+from rag.vectors import VectorIndex, load_or_build
+
+DEPTH = 50  # how many chunks of each ranking take part in the fusion
+RETRIEVERS = ("dense", "lexical", "hybrid")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """A question as it is searched: its search tokens with their weights, and its vector ``(d,)``."""
+
+    text: str
+    vector: Vector
+    weights: Mapping[str, float]  # inverse document frequency of each search token
+    terms: tuple[str, ...]  # the words that say what is asked about
+
+    def coverage(self, found: Iterable[str]) -> float:
+        """The share of the question's weight that the tokens ``found`` hold, in [0, 1]."""
+        total = sum(self.weights.values())
+        return sum(self.weights.get(token, 0.0) for token in set(found)) / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrieval:
+    """The passages for a question, best first, and the question as it was searched."""
+
+    query: Query
+    passages: tuple[Passage, ...]
+
+
+class HybridRetriever(BaseRetriever):
+    """LangChain retriever over a knowledge base.
+
+    ``mode`` is ``hybrid``, or ``dense`` or ``lexical`` for one half alone. The metadata of the documents that
+    it returns hold the place: document, article, section, start, end and score.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    store: Store
+    encoder: SentenceEncoder
+    limit: int = 10
+    mode: str = "hybrid"
+
+    _index: VectorIndex | None = PrivateAttr(default=None)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[LangChainDocument]:
+        passages = self.retrieve(Question(query), limit=self.limit if k is None else k).passages
+        return [
+            LangChainDocument(
+                page_content=p.text,
+                metadata={
+                    "document": p.document,
+                    "sha256": p.sha256,
+                    "article": p.article.as_json(),
+                    "section": list(p.section),
+                    "start": p.start,
+                    "end": p.end,
+                    "score": p.score,
+                },
+            )
+            for p in passages
+        ]
+
+    def retrieve(self, question: Question, limit: int = 10) -> Retrieval:
+        """The best ``limit`` passages for ``question.text`` within ``question.articles``.
+
+        Raises QuestionError for an article that is not there.
+        """
+        with self.store.snapshot():
+            articles = self._article_keys(question.articles)
+            query = self._query(question.text)
+            scores = self._search(query, articles)
+            kept = sorted(scores, key=lambda chunk: (-scores[chunk].total, chunk))[:limit]
+            passages = self.store.passages(kept)
+        return Retrieval(query, tuple(scores[p.chunk].applied(p) for p in passages))
+
+    def _query(self, text: str) -> Query:
+        folded = natural(text)
+        found = dict.fromkeys(tokens(folded))
+        frequency = self.store.document_frequency(found)
+        chunks = self.store.count("chunks")
+        weights = {t: log(1 + (chunks - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
+        terms = tuple(w for w in dict.fromkeys(words(folded)) if w not in STOPWORDS)
+        return Query(folded, self.encoder.encode_query(folded), weights, terms)
+
+    def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
+        inside = None if articles is None else self.store.chunk_ids(articles)
+        rankings: dict[str, dict[int, float]] = {}
+        if self.mode != "lexical":
+            rankings["dense"] = dict(self._vectors().search(query.vector, DEPTH, inside))
+        if self.mode != "dense":
+            match = " OR ".join(f'"{token}"' for token in query.weights)
+            for name, weights in (("words", (1.0, 0.0)), ("path", (1.0, 1.0))):
+                found = self.store.search_text(match, weights, DEPTH, articles) if match else []
+                rankings[name] = {chunk: score for chunk, score in found if score > 0}
+        candidates = sorted(set().union(*rankings.values()))
+        similarities = self._similarities(query, candidates)
+        if self.mode != "lexical":
+            rankings["sentence"] = {chunk: max(values) for chunk, values in similarities.items() if values}
+        scaled = {name: _scaled(ranking) for name, ranking in rankings.items()}
+        return {
+            chunk: _Scores(
+                sum(ranking.get(chunk, 0.0) for ranking in scaled.values()) / len(scaled),
+                {name: ranking[chunk] for name, ranking in rankings.items() if chunk in ranking},
+                similarities.get(chunk, ()),
+            )
+            for chunk in candidates
+        }
+
+    def _similarities(self, query: Query, chunks: Sequence[int]) -> dict[int, tuple[float, ...]]:
+        """The cosine of the question with each sentence of these chunks."""
+        _, owners, vectors = self.store.sentence_vectors(chunks)
+        found: dict[int, list[float]] = {}
+        for owner, value in zip(owners.tolist(), (vectors @ query.vector).tolist(), strict=True):
+            found.setdefault(owner, []).append(value)
+        return {chunk: tuple(values) for chunk, values in found.items()}
+
+    def _vectors(self) -> VectorIndex:
+        """The index of the store's present state: a commit by another process is seen at the next question."""
+        with self._lock:
+            if self._index is None or self._index.generation != self.store.generation:
+                self._index = load_or_build(self.store)
+            return self._index
+
+    def _article_keys(self, wanted: Sequence[int | tuple[str, int]]) -> list[int] | None:
+        if not wanted:
+            return None
+        known: dict[int | tuple[str, int], list[int]] = {}
+        for stored in self.store.articles():
+            known.setdefault(stored.article.number, []).append(stored.id)
+            known.setdefault((stored.document, stored.article.number), []).append(stored.id)
+        missing = [key for key in wanted if key not in known]
+        if missing:
+            raise QuestionError(
+                f"没有这篇文章 (no such article): {missing[0]}",
+                "用 youju articles 查看编号 (list the numbers)",
+            )
+        return [key for number in wanted for key in known[number]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What the retrievers say of a chunk."""
+
+    total: float
+    signals: dict[str, float]
+    similarities: tuple[float, ...]
+
+    def applied(self, passage: Passage) -> Passage:
+        return replace(passage, score=self.total, signals=self.signals, similarities=self.similarities)
+
+
+def _scaled(ranking: Mapping[int, float]) -> dict[int, float]:
+    """The best ``DEPTH`` scores scaled to [0, 1]: 1 for the best, 0 for the last."""
+    best = sorted(ranking.items(), key=lambda item: -item[1])[:DEPTH]
+    if not best:
+        return {}
+    top, last = best[0][1], best[-1][1]
+    spread = np.float64(top - last)
+    return {key: float((score - last) / spread) if spread > 0 else 1.0 for key, score in best}
