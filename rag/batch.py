@@ -18,7 +18,7 @@ ROLES = ("user", "assistant")
 class Answers(Protocol):
     """What a batch needs of ``rag.chain.Chain``."""
 
-    def invoke(self, question: Question) -> Answer: ...
+    def invoke(self, question: Question, /) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def answer_all(
         lines = source.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
         with temporary.open("w", encoding="utf-8", newline="\n") as out:
             counts = _answer_lines(lines, chain, out.write, bad_row, progress)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         raise PathError(
             f"文件不可用 (cannot use): {error.filename or target} ({error.strerror})",
@@ -105,7 +105,9 @@ def _turns(history: Any) -> Iterator[Turn]:
     for turn in history if isinstance(history, list | tuple) else (None,):
         role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
         if role not in ROLES or not isinstance(content, str):
-            raise _RowError('history 不对 → 写成 [{"role": "user" 或 "assistant", "content": "…"}] (bad history)')
+            raise _RowError(
+                'history 不对 → 写成 [{"role": "user" 或 "assistant", "content": "…"}] (bad history)'
+            )
         yield Turn(role, content)
 
 

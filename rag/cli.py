@@ -27,7 +27,9 @@ app = typer.Typer(
 
 Kb = Annotated[
     Path | None,
-    typer.Option("--kb", metavar="DIR", help="知识库文件夹 (knowledge-base folder; default: user data folder)"),
+    typer.Option(
+        "--kb", metavar="DIR", help="知识库文件夹 (knowledge-base folder; default: user data folder)"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON (print JSON)")]
 
@@ -170,8 +172,9 @@ def search(
     settings = _ready(kb)
     from rag import terminal
     from rag.chain import open_chain
+    from rag.load import printable
 
-    passages = open_chain(settings).search(question, limit)
+    passages = open_chain(settings).search(printable(question), limit)
     if json:
         _print_json({"passages": [passage.as_json() for passage in passages]})
     else:
@@ -185,7 +188,9 @@ def ask(
     kb: Kb = None,
     article: Annotated[
         list[str] | None,
-        typer.Option("--article", metavar="N", help="只问这篇: 编号或 文档:编号 (only this article; repeatable)"),
+        typer.Option(
+            "--article", metavar="N", help="只问这篇: 编号或 文档:编号 (only this article; repeatable)"
+        ),
     ] = None,
     json: Json = False,
     batch: Annotated[
@@ -197,6 +202,7 @@ def ask(
     ] = None,
 ) -> None:
     """提问; 答案逐句注明出处。Ask; every sentence of the answer is cited."""
+    from rag.load import printable
     from rag.records import Question
 
     if batch is not None:
@@ -208,8 +214,10 @@ def ask(
         _ask_batch(batch, out, _ready(kb))
         return
     if question is None or out is not None:
-        raise QuestionError("没有问题 (no question)", 'youju ask "问题" 或 youju ask --batch IN.jsonl --out OUT.jsonl')
-    asked = Question(question, articles=tuple(_article(value) for value in article or ()))
+        raise QuestionError(
+            "没有问题 (no question)", 'youju ask "问题" 或 youju ask --batch IN.jsonl --out OUT.jsonl'
+        )
+    asked = Question(printable(question), articles=tuple(_article(value) for value in article or ()))
     settings = _ready(kb)
     from rag import terminal
     from rag.chain import open_chain
@@ -294,7 +302,8 @@ def _listen(host: str, port: int) -> Any:
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
         raise ConfigError(
-            f"无法监听 {host}:{port} (cannot listen: {error})", "换一个端口, 例如 --port 7861 (use another port)"
+            f"无法监听 {host}:{port} (cannot listen: {error})",
+            "换一个端口, 例如 --port 7861 (use another port)",
         ) from None
 
 

@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     passage_prompt: str | None = None
     threads: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    refuse_below: float = Field(default=0.15, ge=0, le=1)
+    refuse_below: float = Field(default=0.5, ge=0, le=1)
     max_question: int = Field(default=2_000, ge=1)
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rag import vectors
 from rag.chunk import chunks
@@ -17,6 +17,9 @@ from rag.load import find_files, read_document
 from rag.outline import outline
 from rag.records import Chunk, Document, Outline
 from rag.store import IndexedChunk, Store, StoredDocument, Vector
+
+if TYPE_CHECKING:
+    from embeddings.encoder import SentenceEncoder
 
 PIPELINE = "1"  # raise it with every change to outline, chunk, lexicon or to the text that is embedded
 
@@ -112,12 +115,12 @@ def ingest(
 ) -> IngestReport:
     """Add or update files and folders; unchanged files are left alone.
 
-    All is committed at once: whatever interrupts it leaves the former state. A given file that cannot be read is
-    an error; one found in a folder is reported and passed over. Files gone from a folder stay in the knowledge
-    base until :func:`remove`.
+    All is committed at once: whatever interrupts it leaves the former state. A given file that cannot be read
+    is an error; one found in a folder is reported and passed over. Files gone from a folder stay in the
+    knowledge base until :func:`remove`.
 
-    Raises PathError, FormatError, LockedError, ModelMismatchError, DamagedError or ModelError, before anything
-    is written.
+    Raises PathError, FormatError, LockedError, ModelMismatchError, DamagedError or ModelError, before
+    anything is written.
     """
     began = time.perf_counter()
     tell: Progress = progress or (lambda step, done, total: None)
@@ -157,7 +160,7 @@ def remove(names: Sequence[str], settings: Settings) -> list[str]:
     return wanted
 
 
-def sentence_encoder(settings: Settings) -> PassageEncoder:
+def sentence_encoder(settings: Settings) -> SentenceEncoder:
     """The encoder that the settings name."""
     from embeddings.encoder import SentenceEncoder  # not needed where an encoder is given
 
@@ -197,7 +200,10 @@ def _read(paths: Sequence[Path], kb: Path, tell: Progress) -> tuple[list[_Job], 
 
 
 def _names(kb: Path) -> dict[str, str]:
-    """Names in use, each with its file's path. A name whose file is gone is free for the file that replaced it."""
+    """Names in use, each with its file's path.
+
+    A name whose file is gone is free for the file that took its place.
+    """
     try:
         with Store.open(kb) as store:
             documents = store.documents()

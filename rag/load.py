@@ -252,7 +252,11 @@ def _files(given: Path) -> Iterator[tuple[Path, str]]:
                     path = Path(folder, file)
                     yield path, printable(path.relative_to(given).as_posix())
     else:
-        kind = "不是文件也不是文件夹 (neither file nor folder)" if given.exists() else "路径不存在 (no such path)"
+        kind = (
+            "不是文件也不是文件夹 (neither file nor folder)"
+            if given.exists()
+            else "路径不存在 (no such path)"
+        )
         raise PathError(f"{kind}: {given}", "检查路径 (check the path)")
 
 
@@ -268,7 +272,7 @@ def _unique(name: str, path: Path, used: Mapping[str, str]) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as valid Unicode; names unpacked from Chinese archives are often GB18030 bytes."""
+    """A file name or argument as valid Unicode; names unpacked from Chinese archives are often GB18030."""
     data = os.fsencode(name)
     for encoding in ("utf-8", "gb18030"):
         try:

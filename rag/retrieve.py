@@ -37,6 +37,7 @@ class Query:
     vector: Vector
     weights: Mapping[str, float]  # inverse document frequency of each search token
     terms: tuple[str, ...]  # the words that say what is asked about
+    unknown: frozenset[str] = frozenset()  # tokens that no document holds
 
     def coverage(self, found: Iterable[str]) -> float:
         """The share of the question's weight that the tokens ``found`` hold, in [0, 1]."""
@@ -109,7 +110,8 @@ class HybridRetriever(BaseRetriever):
         chunks = self.store.count("chunks")
         weights = {t: log(1 + (chunks - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
         terms = tuple(w for w in dict.fromkeys(words(folded)) if w not in STOPWORDS)
-        return Query(folded, self.encoder.encode_query(folded), weights, terms)
+        unknown = frozenset(t for t, n in frequency.items() if n == 0)
+        return Query(folded, self.encoder.encode_query(folded), weights, terms, unknown)
 
     def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
         inside = None if articles is None else self.store.chunk_ids(articles)

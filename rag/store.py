@@ -35,6 +35,13 @@ Vector = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 _BUSY_SECONDS = 10.0
+_UNWRITABLE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+)
 _CACHED_TEXTS = 256
 _INGEST_FIRST = "先运行 youju ingest 文件或文件夹 (run youju ingest first)"
 
@@ -95,7 +102,9 @@ CREATE TABLE sentences (
     vector BLOB NOT NULL
 );
 CREATE INDEX sentences_chunk ON sentences (chunk);
-CREATE VIRTUAL TABLE chunk_tokens USING fts5(body, path, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
+CREATE VIRTUAL TABLE chunk_tokens USING fts5(
+    body, path, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'"
+);
 CREATE VIRTUAL TABLE chunk_terms USING fts5vocab(chunk_tokens, row);
 CREATE TRIGGER chunk_deleted AFTER DELETE ON chunks BEGIN
     DELETE FROM chunk_tokens WHERE rowid = old.id;
@@ -286,7 +295,7 @@ class Store:
             raise ModelMismatchError(
                 f"知识库 {self.folder} 的向量模型是 {stored[0]} ({stored[1]} 维), 当前设置是 {identity} "
                 f"({dimension} 维) (made with another embedding model)",
-                "改用原来的模型, 或用 --kb 指定新的文件夹重新 ingest (set the former model, or use a new --kb)",
+                "改用原来的模型, 或用 --kb 指定新文件夹重新 ingest (set the former model, or use a new --kb)",
             )
 
     def require_documents(self) -> None:
@@ -399,8 +408,8 @@ class Store:
         rows = self._rows(
             "SELECT d.name, d.path, d.sha256, d.encoding, d.characters, d.warnings, d.pipeline,"
             " count(DISTINCT a.id), count(c.id)"
-            " FROM documents d LEFT JOIN articles a ON a.document = d.id LEFT JOIN chunks c ON c.article = a.id"
-            " GROUP BY d.id ORDER BY d.name"
+            " FROM documents d LEFT JOIN articles a ON a.document = d.id"
+            " LEFT JOIN chunks c ON c.article = a.id GROUP BY d.id ORDER BY d.name"
         )
         return [
             StoredDocument(name, path, sha256, encoding, characters, tuple(json.loads(warnings)), *counts)
@@ -572,25 +581,24 @@ class Store:
 
     def _check_schema(self, create: bool) -> None:
         """Make the tables of a new database, or refuse one that another version made."""
-        tables = self._value("SELECT count(*) FROM sqlite_master")
-        if not tables and create:
-            with self.transaction():
-                for statement in _statements(_SCHEMA):
-                    self._run(statement)
-                self._set_meta("schema", str(SCHEMA_VERSION))
-                self._set_meta("identity", uuid.uuid4().hex)
-                self._set_meta("generation", "0")
-        elif not tables:
+        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
+        if not tables and not create:
             raise EmptyError(f"知识库是空的 (knowledge base is empty): {self.folder}", _INGEST_FIRST)
-        if not self._value("SELECT count(*) FROM sqlite_master WHERE name = 'meta'"):
-            found = "?"
-        else:
-            found = self._meta("schema") or "?"
+        if not tables:
+            self._create_schema()
+        found = self._meta("schema") if not tables or "meta" in tables else None
         if found != str(SCHEMA_VERSION):
             raise KnowledgeBaseError(
-                f"知识库 {self.folder} 的格式版本是 {found}, 本程序是 {SCHEMA_VERSION} (another schema version)",
+                f"知识库 {self.folder} 的格式版本是 {found}, 本程序是 {SCHEMA_VERSION} (another schema)",
                 "用 --kb 指定新的文件夹重新 ingest (ingest again into a new --kb)",
             )
+
+    def _create_schema(self) -> None:
+        with self.transaction():
+            for statement in _statements(_SCHEMA):
+                self._run(statement)
+            self._set_meta("schema", str(SCHEMA_VERSION))
+            self._set_meta("identity", uuid.uuid4().hex)
 
     def _run(self, sql: str, *values: Any) -> sqlite3.Cursor:
         with self._thread_lock, _translated(self.folder):
@@ -690,14 +698,14 @@ def _translated(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # without its extension
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _damaged(folder, str(error)) from None
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise LockedError(
                 f"知识库 {folder} 正被占用 (busy: {error})", "稍后再试 (try again later)"
             ) from None
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+        if code in _UNWRITABLE:
             raise _unwritable(folder, str(error)) from None
         raise
 

@@ -23,7 +23,12 @@ _STEPS: dict[str, str] = {
     "store": "保存 store",
     "answer": "回答 answer",
 }
-_STATUS = {"added": "新增 added", "updated": "更新 updated", "unchanged": "未变 unchanged", "skipped": "跳过 skipped"}
+_STATUS = {
+    "added": "新增 added",
+    "updated": "更新 updated",
+    "unchanged": "未变 unchanged",
+    "skipped": "跳过 skipped",
+}
 _SHOWN_QUOTE = 160  # characters; the rest is one click or --json away
 
 
@@ -108,7 +113,8 @@ def print_passages(passages: Sequence[Passage]) -> None:
     """Passages in rank order, each with its score, place and text."""
     console = stdout()
     for rank, passage in enumerate(passages, 1):
-        console.print(Text(f"{rank}. ", style="bold") + _place(passage) + Text(f"  {passage.score:.3f}", "dim"))
+        score = Text(f"  {passage.score:.3f}", style="dim")
+        console.print(Text(f"{rank}. ", style="bold") + _place(passage) + score)
         console.print(Text("   ") + plain(passage.text))
 
 
@@ -148,8 +154,8 @@ def print_documents(documents: Sequence[StoredDocument]) -> None:
     """A line for each document."""
     console = stdout()
     for document in documents:
-        counts = f"  {document.articles} 篇 articles, {document.characters} 字 characters, {document.encoding}"
-        console.print(plain(document.name, style="bold") + plain(counts))
+        counts = f"{document.articles} 篇 articles, {document.characters} 字 characters"
+        console.print(plain(document.name, style="bold") + Text(f"  {counts}, {document.encoding}"))
 
 
 def print_report(report: IngestReport) -> None:
@@ -159,8 +165,8 @@ def print_report(report: IngestReport) -> None:
         line = Text(f"{_STATUS[document.status]}  ") + plain(document.name, style="bold")
         if document.status != "skipped":
             line.append(
-                f"  {document.articles} 篇 articles, {document.sections} 节 sections, {document.chunks} 段 chunks,"
-                f" {document.encoding}"
+                f"  {document.articles} 篇 articles, {document.sections} 节 sections,"
+                f" {document.chunks} 段 chunks, {document.encoding}"
             )
         console.print(line)
         for warning in document.warnings:

@@ -1,7 +1,7 @@
 """The FAISS index: a cache of the store's vectors, rebuilt whenever it is not exactly what the store holds.
 
-Two files in the knowledge-base folder: ``vectors.faiss`` and ``vectors.json``, a header that says which state of
-which store the index was made from. Nothing is unpickled.
+Two files in the knowledge-base folder: ``vectors.faiss`` and ``vectors.json``, a header that says which state
+of which store the index was made from. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -132,4 +132,4 @@ def _replace(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
