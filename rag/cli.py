@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -54,7 +55,8 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _complain(message: str) -> None:
-    typer.echo("youju: " + " ".join(message.split()), err=True)
+    # Not by typer.echo: while a progress bar is shown, sys.stderr stands for a stream that prints above it.
+    print("youju: " + " ".join(message.splitlines()), file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ from rag.lexicon import tokens
 from rag.records import Passage
 from rag.retrieve import Query, Retrieval
 
-_INTERCEPT = -46.75  # puts the default threshold of refusal at 0.5
+_INTERCEPT = -46.82  # puts the default threshold of refusal at 0.5
 _CHUNK, _FORM, _COVERAGE = 36.4, 15.0, 3.0
 _UNKNOWN = 0.4  # weight of a word that no document holds, against that of the rarest known one
 _LOOK_AT = 12

@@ -32,6 +32,12 @@ _COUNT = re.compile(rf"({_HAN}{{1,3}}|\d{{1,2}})\s*(?:大|个|项|条|种|类|�
 _NUMBER = re.compile(rf"(?:多少|第?几|几成|百分之几)(?:个|了)?({_UNITS})?")
 
 
+_FRAME = re.compile(
+    rf"[,，]?\s*(?:的?(?:做法|说法|内容|事|经验|提法))?[,，]?\s*(?:出自|见于|见|是|该看|看看?)?(?:的?是)?(?:{_LOCATE.pattern})"
+    r"(?:的|材料|文章|文件|里|中|呢|哪部分|哪一?篇)*\s*(?=[,，。？?]|$)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """``count`` is the number of items that the question names (哪四个方面: 4). ``form`` is what a sentence
@@ -66,6 +72,13 @@ def understand(question: str) -> Intent:
     counts = [n for n in (han_number(m[1]) for m in _COUNT.finditer(text)) if n and 2 <= n <= 40]
     given = frozenset(re.findall(r"\d+", text))
     return Intent(kind, counts[-1] if counts else None, _form(text), given)
+
+
+def topic(question: str) -> str:
+    """The question without the words that only ask where it is written: what is left is what is written there."""
+    rest, found = _FRAME.subn("", question)
+    rest = rest.strip(" ,，。？?")
+    return rest if found and len(rest) >= 6 else question
 
 
 def _form(text: str) -> re.Pattern[str] | None:

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, PrivateAttr
 
 from embeddings.encoder import SentenceEncoder
 from rag.errors import QuestionError
+from rag.intent import topic
 from rag.lexicon import STOPWORDS, natural, tokens, words
 from rag.records import Passage, Question
 from rag.store import Store, Vector
@@ -111,7 +112,7 @@ class HybridRetriever(BaseRetriever):
         weights = {t: log(1 + (chunks - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
         terms = tuple(w for w in dict.fromkeys(words(folded)) if w not in STOPWORDS)
         unknown = frozenset(t for t, n in frequency.items() if n == 0)
-        return Query(folded, self.encoder.encode_query(folded), weights, terms, unknown)
+        return Query(folded, self.encoder.encode_query(topic(folded)), weights, terms, unknown)
 
     def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
         inside = None if articles is None else self.store.chunk_ids(articles)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 from rich.tree import Tree
 
-from rag.ingest import IngestReport, Step
-from rag.records import Answer, AnswerSentence, Citation, Cited, Done, Event, Passage, Said, Section
-from rag.store import StoredArticle, StoredDocument
+from rag.records import Answer, AnswerSentence, Citation, Done, Event, Passage, Said, Section
+
+if TYPE_CHECKING:
+    from rag.ingest import IngestReport, Step
+    from rag.store import StoredArticle, StoredDocument
+
+Styled = str | tuple[str, str]
 
 _STEPS: dict[str, str] = {
     "read": "读取 read",
@@ -76,53 +80,50 @@ def print_events(events: Iterable[Event]) -> None:
     for event in events:
         match event:
             case Said(sentence):
-                console.print(_gap(before, sentence) + _sentence(sentence), end="")
+                console.print(Text.assemble(_gap(before, sentence), *_sentence(sentence)), end="")
                 before = sentence
             case Done(answer):
                 console.print()
                 _print_sources(console, answer)
-            case Cited():
-                pass  # shown with its sentence by number, and in full at the end
 
 
-def _gap(before: AnswerSentence | None, sentence: AnswerSentence) -> Text:
+def _gap(before: AnswerSentence | None, sentence: AnswerSentence) -> str:
     """What goes between two sentences, as in ``Answer.text``."""
     if sentence.kind == "item":
-        return Text("\n- " if before else "- ")
-    return Text("\n" if before and before.kind == "item" else "")
+        return "\n- " if before else "- "
+    return "\n" if before and before.kind == "item" else ""
 
 
-def _sentence(sentence: AnswerSentence) -> Text:
-    text = plain(sentence.text)
+def _sentence(sentence: AnswerSentence) -> Iterator[Styled]:
+    yield safe(sentence.text)
     if sentence.support == "unsupported":
-        text.append(" (无依据 unsupported)", style="red")
-    text.append("".join(f"[{n}]" for n in sentence.citations), style="cyan")
-    return text
+        yield " (无依据 unsupported)", "red"
+    yield "".join(f"[{n}]" for n in sentence.citations), "cyan"
 
 
 def _print_sources(console: Console, answer: Answer) -> None:
     if answer.citations:
-        console.print("\n[bold]出处 Sources[/bold]")
+        console.print("\n出处 Sources", style="bold")
     for citation in answer.citations:
-        console.print(Text(f"[{citation.n}] ", style="cyan") + _place(citation))
+        console.print(Text.assemble((f"[{citation.n}] ", "cyan"), *_place(citation)))
         quote = citation.quote if len(citation.quote) <= _SHOWN_QUOTE else citation.quote[:_SHOWN_QUOTE] + "…"
-        console.print(Text("    ") + plain(quote))
+        console.print(Text("    " + safe(quote)))
 
 
 def print_passages(passages: Sequence[Passage]) -> None:
-    """Passages in rank order, each with its score, place and text."""
+    """Passages in rank order, each with its place, score and text."""
     console = stdout()
     for rank, passage in enumerate(passages, 1):
-        score = Text(f"  {passage.score:.3f}", style="dim")
-        console.print(Text(f"{rank}. ", style="bold") + _place(passage) + score)
-        console.print(Text("   ") + plain(passage.text))
+        score = f"  {passage.score:.3f}", "dim"
+        console.print(Text.assemble((f"{rank}. ", "bold"), *_place(passage), score))
+        console.print(Text("   " + safe(passage.text).replace("\n", "\n   ")))
 
 
-def _place(where: Citation | Passage) -> Text:
+def _place(where: Citation | Passage) -> Iterator[Styled]:
     """Title, section path, document and characters of a place."""
     parts = (f"第{where.article.number}篇 {where.article.title}", *where.section)
-    shown = plain(" › ".join(parts), style="bold")
-    return shown + plain(f"  {where.document} {where.start}–{where.end}", style="dim")
+    yield safe(" › ".join(parts)), "bold"
+    yield safe(f"  {where.document} {where.start}–{where.end}"), "dim"
 
 
 def print_articles(articles: Sequence[StoredArticle]) -> None:
@@ -131,14 +132,14 @@ def print_articles(articles: Sequence[StoredArticle]) -> None:
     trees: dict[str, Tree] = {}
     categories: dict[tuple[str, str], Tree] = {}
     for stored in articles:
-        tree = trees.setdefault(stored.document, Tree(plain(stored.document, style="bold")))
+        tree = trees.setdefault(stored.document, Tree(Text(safe(stored.document), style="bold")))
         category = stored.article.category
         if category:
             key = stored.document, category
             if key not in categories:
-                categories[key] = tree.add(plain(category, style="cyan"))
+                categories[key] = tree.add(Text(safe(category), style="cyan"))
             tree = categories[key]
-        branch = tree.add(plain(f"{stored.article.number} {stored.article.title}"))
+        branch = tree.add(Text(safe(f"{stored.article.number} {stored.article.title}")))
         _add_sections(branch, stored.article.sections)
     for tree in trees.values():
         console.print(tree)
@@ -147,33 +148,33 @@ def print_articles(articles: Sequence[StoredArticle]) -> None:
 def _add_sections(tree: Tree, sections: Sequence[Section]) -> None:
     for section in sections:
         if section.level != "item":
-            _add_sections(tree.add(plain(section.label, style="dim")), section.sections)
+            _add_sections(tree.add(Text(safe(section.label), style="dim")), section.sections)
 
 
 def print_documents(documents: Sequence[StoredDocument]) -> None:
     """A line for each document."""
     console = stdout()
     for document in documents:
-        counts = f"{document.articles} 篇 articles, {document.characters} 字 characters"
-        console.print(plain(document.name, style="bold") + Text(f"  {counts}, {document.encoding}"))
+        counts = f"  {document.articles} 篇 articles, {document.characters} 字 characters, "
+        console.print(Text.assemble((safe(document.name), "bold"), counts, document.encoding))
 
 
 def print_report(report: IngestReport) -> None:
     """A line for each file, its warnings below it."""
     console = stdout()
     for document in report.documents:
-        line = Text(f"{_STATUS[document.status]}  ") + plain(document.name, style="bold")
-        if document.status != "skipped":
-            line.append(
-                f"  {document.articles} 篇 articles, {document.sections} 节 sections,"
-                f" {document.chunks} 段 chunks, {document.encoding}"
-            )
-        console.print(line)
+        counts = (
+            f"  {document.articles} 篇 articles, {document.sections} 节 sections,"
+            f" {document.chunks} 段 chunks, {document.encoding}"
+        )
+        name = safe(document.name), "bold"
+        shown = "" if document.status == "skipped" else counts
+        console.print(Text.assemble(_STATUS[document.status], "  ", name, shown))
         for warning in document.warnings:
-            console.print(Text("  ! ", style="yellow") + plain(warning))
-    console.print(f"{escape(str(report.kb))}  {report.seconds:.1f} s")
+            console.print(Text.assemble(("  ! ", "yellow"), safe(warning)))
+    console.print(Text(f"{safe(str(report.kb))}  {report.seconds:.1f} s"))
 
 
-def plain(text: str, style: str = "") -> Text:
+def safe(text: str) -> str:
     """Text from a document, without control characters that would steer the terminal."""
-    return Text("".join(c if c.isprintable() or c in "\n\u3000" else " " for c in text), style=style)
+    return "".join(c if c.isprintable() or c in "\n\u3000" else " " for c in text)
