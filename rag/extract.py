@@ -191,7 +191,8 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
         return []
     _, evidence, section = best
     text = source.texts[evidence.passage.document]
-    lead = _first_sentence(text, section.start, section.sections[0].start)
+    opening = Span(section.start, section.sections[0].start)
+    lead = evidence.span if opening.contains(evidence.span) else _first_sentence(text, opening.start, opening.end)
     labels = tuple(s.label for s in source.articles[evidence.article.id].path_at(section.start))
     parts = [Part(_colon(readable(text[lead.start : lead.end])), (Evidence(lead, evidence.passage, labels),), "lead")]
     for child in section.sections:
@@ -203,8 +204,12 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
 
 
 def _enclosing(article: Article, span: Span) -> list[tuple[Section, ...]]:
-    """The paths of the sections around ``span`` that have at least two children, inner first."""
-    path = article.path_at(span.start)
+    """The paths of the sections around ``span`` that have at least two children, inner first.
+
+    The outermost is the article's own body.
+    """
+    whole = Section(article.body, article.end, 0, "", article.title, article.sections)
+    path = (whole, *article.path_at(span.start))
     return [path[: i + 1] for i in range(len(path) - 1, -1, -1) if len(path[i].sections) > 1]
 
 

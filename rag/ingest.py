@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -292,11 +293,12 @@ def _embed(
 
 def _indexed(job: _Job, embeddings: Mapping[Input, Embedding]) -> list[IndexedChunk]:
     titles = {article.number: article.title for article in job.outline.articles}
+    searchable = cache(lambda text: " ".join(tokens(text)))  # a section's chunks share their path
     indexed: list[IndexedChunk] = []
     for chunk, text in zip(job.chunks, job.inputs, strict=True):
         vector, sentence_vectors = embeddings[text]
-        body = " ".join(tokens(job.document.text[chunk.start : chunk.end]))
-        path = " ".join(tokens(" ".join((titles[chunk.article], *chunk.section))))
+        body = searchable(job.document.text[chunk.start : chunk.end])
+        path = searchable(" ".join((titles[chunk.article], *chunk.section)))
         indexed.append(IndexedChunk(chunk, vector, sentence_vectors, body, path))
     return indexed
 

@@ -1,0 +1,42 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from embeddings.encoder import SentenceEncoder
+from rag.config import Settings
+
+settings.register_profile("youju", deadline=None)  # times depend on what else the machine does
+settings.load_profile("youju")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def model_home() -> Path:
+    """Where the bundled model lives: the user's own place, so that it is made once."""
+    return Settings().model_home
+
+
+@pytest.fixture(scope="session")
+def encoder(model_home: Path) -> SentenceEncoder:
+    """The bundled model."""
+    return SentenceEncoder(home=model_home)
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    return ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the real compilation, where it stands beside the repository."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} with the real compilation")
+    return folder

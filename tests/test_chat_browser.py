@@ -1,0 +1,444 @@
+"""The chat in Chromium: what a reader sees and does, with no request to any host but the local one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx
+import pytest
+import uvicorn
+from fakes import FakeEncoder
+from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME, FakeChain, fake_chain, written
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from rag.chain import Chain
+from rag.config import Settings
+from rag.ingest import ingest
+from rag.retrieve import HybridRetriever
+from rag.store import Store
+from ui.app import create_app
+
+pytestmark = pytest.mark.browser
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
+LISTING = "村级网格员、田间课堂、返乡青年"  # answered by three items
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Site:
+    """A running server, and the chain behind it where it is the fake one."""
+
+    url: str
+    chain: FakeChain
+
+    def answer(self, question: str) -> dict[str, Any]:
+        """The same question over the API."""
+        response = httpx.post(f"{self.url}/api/ask", json={"question": question})
+        found: dict[str, Any] = response.raise_for_status().json()
+        return found
+
+
+@dataclass
+class Watch:
+    """What a page asked for and complained of."""
+
+    hosts: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def serving(settings: Settings, chain: Any) -> Iterator[Site]:
+    """Serves a chain on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, chain), port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.05)
+    yield Site(f"http://127.0.0.1:{port}", chain)
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    kb = tmp_path_factory.mktemp("kb")
+    with serving(Settings(kb=kb, max_question=MAX_QUESTION), fake_chain(kb)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def sample_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The real chain over the sample, with vectors that need no model and nothing refused for doubt."""
+    settings = Settings(kb=tmp_path_factory.mktemp("sample"), refuse_below=0)
+    ingest([SAMPLES / "compilation.messy.txt"], settings, FakeEncoder())
+    retriever = HybridRetriever(store=Store.open(settings.kb), encoder=FakeEncoder())
+    with serving(settings, Chain(retriever, settings)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("YOUJU_REQUIRE_BROWSER") == "1":
+            pytest.fail("no Chromium found, and YOUJU_REQUIRE_BROWSER=1 asks for one")
+        pytest.skip("no Chromium found (set YOUJU_REQUIRE_BROWSER=1 to make this a failure)")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture(scope="module")
+def contexts(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Browser contexts by their options: pages of one context share the cache of Gradio's many scripts."""
+    made: dict[str, BrowserContext] = {}
+
+    def context(**options: Any) -> BrowserContext:
+        key = repr(options)
+        if key not in made:
+            made[key] = browser.new_context(locale="zh-CN", reduced_motion="reduce", **options)
+        return made[key]
+
+    yield context
+    for found in made.values():
+        found.close()
+
+
+@pytest.fixture
+def open_page(
+    site: Site, contexts: Callable[..., BrowserContext], watch: Watch
+) -> Iterator[Callable[..., Page]]:
+    """Opens pages, and afterwards asserts that they spoke to the local host only and never complained."""
+    pages = []
+    local: set[str] = set()
+
+    def opened(path: str = "/", width: int = 1440, height: int = 900, url: str = "", **options: Any) -> Page:
+        page = contexts(viewport={"width": width, "height": height}, **options).new_page()
+        pages.append(page)
+        page.set_default_timeout(10_000)
+        page.on("request", lambda request: watch.hosts.add(urlsplit(request.url).netloc))
+        page.on("console", lambda m: watch.complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: watch.complaints.append(str(error)))
+        local.add(urlsplit(url or site.url).netloc)
+        page.goto((url or site.url) + path)
+        page.wait_for_selector("#documents .tick", state="attached")
+        page.wait_for_selector(".welcome", state="attached")
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert watch.hosts - {""} == local  # "": data: and blob:
+    assert watch.complaints == []
+
+
+def ask(page: Page, question: str, state: str = ".answer") -> Locator:
+    """Types the question, presses Enter, and waits for what comes of it."""
+    before = page.locator(state).count()
+    page.locator("#question textarea").fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator(state)).to_have_count(before + 1)
+    return page.locator(state).last
+
+
+def evidence(page: Page) -> str:
+    """The joined text of the highlighted elements."""
+    page.wait_for_selector("#source mark.evidence")
+    return "".join(page.locator("mark.evidence").evaluate_all("marks => marks.map(m => m.textContent)"))
+
+
+# --- Asking and checking ---------------------------------------------------------------------------
+
+
+def test_the_first_page_says_what_the_documents_are_and_what_can_be_asked(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page()
+    welcome = page.locator("#welcome")
+    expect(welcome).to_contain_text("3 篇文章")
+    expect(welcome).to_contain_text(f"{len(written()[0].text)} 字")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    assert page.title() == "有据 Youju"
+    assert page.locator("footer").count() == 0
+    welcome.get_by_role("button", name=QUESTION).click()
+    expect(page.locator(".answer.answered")).to_contain_text("示范村36个")
+    expect(page.locator(".welcome")).to_be_hidden()
+
+
+def test_a_citation_opens_the_exact_characters_under_title_category_and_path(
+    open_page: Callable[..., Page], site: Site
+) -> None:
+    page = open_page()
+    answer = ask(page, QUESTION)
+    expect(answer).to_have_class(re.compile(r"\banswered\b"))
+    (citation,) = site.answer(QUESTION)["citations"]
+    mark = answer.locator(".cite")
+    assert mark.text_content() == "1"
+    mark.click()
+    assert evidence(page) == citation["quote"]
+    source = page.locator("#source")
+    expect(source.locator("h2", has_text="关于加快青禾县数字乡村建设的实施意见")).to_be_visible()
+    expect(source.locator(".category")).to_have_text("意见决定")
+    assert source.locator(".path li").all_text_contents() == ["一、总体目标"]
+    assert page.locator("mark.evidence").first.evaluate("e => document.activeElement === e")
+    expect(page.locator("mark.evidence").first).to_be_in_viewport()
+    # what stands around it is laid out from the tree of sections
+    assert source.locator(".body h3").all_text_contents()[0].strip() == "一、总体目标。"
+    page.keyboard.press("Escape")
+    expect(source).to_be_hidden()
+    assert mark.evaluate("e => document.activeElement === e")
+
+
+def test_every_citation_can_be_followed_by_keyboard_alone(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page()
+    answer = ask(page, LISTING)
+    citations = site.answer(LISTING)["citations"]
+    assert len(citations) == 3
+    assert answer.locator("li .cite").count() == 3  # items are a list
+    page.locator("#question textarea").focus()
+    for n in (3, 2, 1):
+        for _ in range(20):
+            page.keyboard.press("Shift+Tab")
+            if page.evaluate("document.activeElement.matches('.cite')"):
+                break
+        assert page.evaluate("document.activeElement.textContent") == str(n)
+        page.keyboard.press("Enter")
+        assert evidence(page) == citations[n - 1]["quote"]
+        page.keyboard.press("Escape")
+
+
+def test_an_answer_comes_sentence_by_sentence(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page()
+    site.chain.pause = 0.5
+    try:
+        page.locator("#question textarea").fill(LISTING)
+        page.keyboard.press("Enter")
+        expect(page.locator(".answering.waiting")).to_be_visible()
+        expect(page.locator(".answering .sentence")).to_have_count(1)
+        assert page.locator(".answer").count() == 0
+        expect(page.locator("#question textarea")).to_have_value("")
+        expect(page.locator(".answer.answered .sentence")).to_have_count(3)
+    finally:
+        site.chain.pause = 0.0
+    assert page.locator(".answering").count() == 0
+
+
+def test_what_the_documents_do_not_hold_is_refused_and_nearby_places_open(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page()
+    answer = ask(page, "火星移民")
+    expect(answer).to_have_class(re.compile(r"\brefused\b"))
+    expect(answer).to_contain_text("不作回答")
+    assert answer.locator(".cite").count() == 0
+    answer.locator(".nearby a").first.click()
+    span = parse_qs(urlsplit(page.url).fragment)
+    start, end = int(span["start"][0]), int(span["end"][0])
+    assert evidence(page) == written()[0].text[start:end]
+
+
+def test_a_sentence_without_support_is_marked(open_page: Callable[..., Page]) -> None:
+    answer = ask(open_page(), f"{DOUBTFUL}：社区食堂")
+    expect(answer.locator(".unsupported")).to_have_text("这句话没有出处。")
+    expect(answer).to_contain_text("1 句未找到依据")
+
+
+# --- Documents -------------------------------------------------------------------------------------
+
+
+def test_ticked_articles_restrict_the_question_visibly(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page()
+    page.get_by_label("只在此篇中提问：关于社区养老服务的调研报告").check()
+    expect(page.locator("#scope")).to_contain_text("只在这 1 篇中查找")
+    ask(page, "青禾县全县行政村和社区食堂")
+    assert site.chain.asked[-1].articles == ((NAME, 3),)
+    expect(page.locator(".question .within")).to_contain_text("关于社区养老服务的调研报告")
+    page.locator("#scope .chip").click()
+    expect(page.locator("#scope")).not_to_contain_text("查找")
+    ask(page, QUESTION)
+    assert site.chain.asked[-1].articles == ()
+    # a category ticks its articles
+    page.locator("#documents .category", has_text="经验交流").locator("input").check()
+    assert page.evaluate("window.youju.scope()") == [[NAME, 2]]
+
+
+def test_an_article_can_be_found_and_read(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.locator("#find").fill("养老")
+    expect(page.locator("#documents li:visible")).to_have_count(1)
+    page.locator("#documents li:visible a").click()
+    expect(page.locator("#source .body")).to_contain_text("调研组走访了28个社区")
+    assert page.locator("mark.evidence").count() == 0
+    page.locator("#find").fill("")
+    page.locator("#documents a", has_text="<基层>").click()  # what looks like markup is text
+    expect(page.locator("#source header h2")).to_have_text('红石镇<基层>治理的"三步"探索')
+
+
+def test_an_address_reopens_its_source_and_back_leaves_it(open_page: Callable[..., Page]) -> None:
+    text = written()[0].text
+    start = text.index("满意率")
+    page = open_page(f"/#document={quote(NAME)}&start={start}&end={start + 8}")
+    assert evidence(page) == "满意率96.5%"
+    page.locator("#documents a", has_text="养老").click()
+    expect(page.locator("#source .body")).to_contain_text("调研组")
+    page.go_back()
+    assert evidence(page) == "满意率96.5%"
+
+
+# --- The question box ------------------------------------------------------------------------------
+
+
+def test_enter_sends_and_only_enter(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page()
+    asked = len(site.chain.asked)
+    box = page.locator("#question textarea")
+    expect(box).to_be_focused()
+    page.keyboard.press("Enter")  # nothing typed
+    page.keyboard.type("第一行")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("第二行")
+    expect(box).to_have_value("第一行\n第二行")
+    keys = page.context.new_cdp_session(page)
+    keys.send("Input.imeSetComposition", {"text": "shifan", "selectionStart": 6, "selectionEnd": 6})
+    page.keyboard.press("Enter")  # confirms the input method's candidate
+    page.wait_for_timeout(300)
+    assert len(site.chain.asked) == asked
+    keys.send("Input.imeSetComposition", {"text": "", "selectionStart": 0, "selectionEnd": 0})
+    box.fill("第一行\n示范村36个")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer")).to_be_visible()
+    assert [q.text for q in site.chain.asked[asked:]] == ["第一行\n示范村36个"]
+
+
+def test_errors_are_said_in_the_page_and_the_conversation_goes_on(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    failed = ask(page, BROKEN, ".failure")
+    expect(failed).to_contain_text("请再问一次")
+    expect(failed).not_to_contain_text("fake breaks")
+    expect(ask(page, "问" * (MAX_QUESTION + 1), ".failure")).to_contain_text("请缩短到 200 字以内")
+    ask(page, QUESTION)
+    page.locator("#again").click()
+    expect(page.locator(".welcome")).to_be_visible()
+    assert page.locator(".answer").count() == 0
+
+
+def test_earlier_turns_go_with_the_question(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page()
+    ask(page, QUESTION)
+    ask(page, "社区食堂有几家？")
+    history = site.chain.asked[-1].history
+    assert [turn.role for turn in history] == ["user", "assistant"]
+    assert history[0].content == QUESTION
+    assert history[1].content == "到2027年，全县行政村5G覆盖率达到98%，建成数字乡村示范村36个。"
+
+
+def test_a_source_that_cannot_be_fetched_is_said(open_page: Callable[..., Page], watch: Watch) -> None:
+    page = open_page()
+    page.route("**/chat/source**", lambda route: route.abort())
+    page.locator("#documents .open").first.click()
+    expect(page.locator("#source .failure")).to_contain_text("连不上服务")
+    assert all("ERR_FAILED" in complaint for complaint in watch.complaints)
+    watch.complaints.clear()  # the browser's own note of the request that this test broke
+
+
+# --- The real chain ---------------------------------------------------------------------------------
+
+
+def test_every_citation_of_the_real_chain_opens_its_quote(
+    open_page: Callable[..., Page], sample_site: Site
+) -> None:
+    rows = [json.loads(line) for line in (SAMPLES / "questions.jsonl").read_text("utf-8").splitlines()]
+    questions = [row["question"] for row in rows if not row["history"]][:: len(rows) // 6]
+    page = open_page(url=sample_site.url)
+    followed = 0
+    for question in questions:
+        if page.locator(".answer").count():
+            page.locator("#again").click()  # each question stands alone, as it does over the API
+            expect(page.locator(".answer")).to_have_count(0)
+        marks = ask(page, question).locator(".cite")
+        citations = {str(c["n"]): c for c in sample_site.answer(question)["citations"]}
+        for mark in marks.all():
+            citation = citations[mark.text_content() or ""]
+            mark.click()
+            expect(mark).to_have_attribute("aria-current", "true")
+            assert evidence(page) == citation["quote"]
+            assert page.locator("#source header h2").text_content() == citation["article"]["title"]
+            assert page.locator("#source .path li").all_text_contents() == citation["section"]
+            followed += 1
+    assert followed >= len(questions)
+
+
+# --- Narrow and dark -------------------------------------------------------------------------------
+
+
+def test_on_a_phone_the_panels_are_drawers(open_page: Callable[..., Page]) -> None:
+    page = open_page(width=390, height=844)
+    expect(page.locator("#documents")).to_be_hidden()
+    page.locator("#show-documents").click()
+    page.get_by_label("只在此篇中提问：关于加快青禾县数字乡村建设的实施意见").check()
+    page.locator("#close-documents").click()
+    expect(page.locator("#documents")).to_be_hidden()
+    ask(page, QUESTION).locator(".cite").click()
+    assert evidence(page).startswith("到2027年")
+    expect(page.locator("mark.evidence").first).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#close-source").click()
+    expect(page.locator("#source")).to_be_hidden()
+    expect(page.locator("#question textarea")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_evidence_can_be_read_in_light_and_dark(open_page: Callable[..., Page], scheme: str) -> None:
+    page = open_page(f"/?__theme={scheme}", color_scheme=scheme)
+    ask(page, QUESTION).locator(".cite").click()
+    evidence(page)
+    for selector in ("mark.evidence", ".answer .sentence", "#documents .open", ".footing small", ".cite"):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
+
+
+# The contrast of an element's text with the nearest background behind it, as WCAG 2.2 defines it.
+CONTRAST = """element => {
+  const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => {
+    const [r, g, b] = parts(color).map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  let behind = element;
+  while (behind && parts(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const [a, b] = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map(light);
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}"""

@@ -1,0 +1,130 @@
+"""The one door through which the views reach the chain: one computation at a time, each counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Protocol
+
+from rag.errors import InputError
+from rag.records import Answer, Done, Event, Passage, Question
+from rag.store import Store, StoredArticle
+
+
+class Answering(Protocol):
+    """What the views ask of the chain."""
+
+    @property
+    def store(self) -> Store: ...
+
+    def stream(self, question: Question, /) -> Iterator[Event]: ...
+
+    def search(self, question: str, /, limit: int = 10) -> list[Passage]: ...
+
+    def examples(self, n: int, /) -> list[str]: ...
+
+
+class Metrics:
+    """Counters of one process, written out in Prometheus's text format."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
+
+    def add(self, name: str, amount: float = 1, **labels: str) -> None:
+        with self._lock:
+            self._values[name, tuple(labels.items())] += amount
+
+    def text(self) -> str:
+        """Samples grouped by name, each name with its type before it."""
+        with self._lock:
+            values = sorted(self._values.items())
+        lines: list[str] = []
+        for (name, labels), value in values:
+            kind = f"# TYPE {name} counter"
+            if kind not in lines:
+                lines.append(kind)
+            shown = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels)
+            lines.append(f"{name}{{{shown}}} {value:.12g}" if shown else f"{name} {value:.12g}")
+        return "\n".join(lines) + "\n"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+class Service:
+    """Answers questions for all views.
+
+    The chain computes for one thread at a time; between two events of an answer others may have their
+    turn, so a slow reader holds up nobody.
+    """
+
+    def __init__(self, chain: Answering) -> None:
+        self._chain = chain
+        self._turn = threading.Lock()
+        self.metrics = Metrics()
+
+    @property
+    def store(self) -> Store:
+        """The knowledge base, which any thread may read at any time."""
+        return self._chain.store
+
+    def stream(self, question: Question) -> Iterator[Event]:
+        """The chain's events. Raises InputError before the first one where the question cannot be used."""
+        events = self._chain.stream(question)
+        try:
+            while True:
+                with self._turn:
+                    event = next(events, None)
+                if event is None:
+                    return
+                if isinstance(event, Done):
+                    self._count(event.answer)
+                yield event
+        except InputError:
+            self.metrics.add("youju_answers_total", state="rejected")
+            raise
+        except Exception:
+            self.metrics.add("youju_answers_total", state="failed")
+            raise
+
+    def ask(self, question: Question) -> Answer:
+        """The whole answer."""
+        for event in self.stream(question):
+            if isinstance(event, Done):
+                return event.answer
+        raise RuntimeError("the chain ended without an answer")
+
+    def search(self, text: str, limit: int) -> list[Passage]:
+        """Retrieval alone, best first."""
+        with self._turn:
+            return list(self._chain.search(text, limit=limit))
+
+    def warm(self) -> None:
+        """Let the chain load what it loads on first use, so that no reader waits for it."""
+        self.search("预热", 1)
+
+    def examples(self, n: int) -> list[str]:
+        """Questions that the documents answer."""
+        with self._turn:
+            return list(self._chain.examples(n))
+
+    def article_at(self, document: str, position: int) -> StoredArticle | None:
+        """The article that holds a position of a document."""
+        articles = self.store.articles(document)
+        return next((a for a in articles if a.article.start <= position < a.article.end), None)
+
+    def article_numbered(self, document: str, number: int) -> StoredArticle | None:
+        """A document's article by its number."""
+        return next((a for a in self.store.articles(document) if a.article.number == number), None)
+
+    def _count(self, answer: Answer) -> None:
+        self.metrics.add("youju_answers_total", state="refused" if answer.refused else "answered")
+        for step, milliseconds in answer.timings_ms.items():
+            self.metrics.add("youju_step_seconds_sum", milliseconds / 1000, step=step)
+            self.metrics.add("youju_step_seconds_count", step=step)
+        unsupported = sum(s.support == "unsupported" for s in answer.sentences)
+        if unsupported:
+            self.metrics.add("youju_unsupported_sentences_total", unsupported)
