@@ -1,7 +1,8 @@
-"""A plain BERT over texts laid end to end: no padding, no mask, one matrix product for q, k and v.
+"""A plain BERT in torch alone.
 
 It computes what transformers' ``BertModel`` computes, but loads in a third of the time (nothing of
-transformers is imported) and takes about a fifth less time a text.
+transformers is imported) and takes less for a text: one matrix product for q, k and v, weights laid out
+once, no mask where all texts of a batch are equally long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from embeddings.errors import ModelError
 from embeddings.folder import ModelFolder
@@ -115,21 +117,20 @@ class PlainBert:
     @torch.inference_mode()
     def forward(self, texts: list[list[int]]) -> tuple[Tensor, list[Tensor]]:
         """Token ids of each text → pooled vectors (n, d), not normalised, and token vectors of each text."""
-        lengths = [len(ids) for ids in texts]
-        ids = torch.tensor([i for text in texts for i in text])
-        places = torch.cat([torch.arange(length) for length in lengths])
-        x = self.norm(self.words[ids] + self.positions[places])
+        lengths = torch.tensor([len(ids) for ids in texts])
+        ids = pad_sequence([torch.tensor(ids) for ids in texts], batch_first=True)
+        inside = torch.arange(ids.shape[1]) < lengths[:, None]
+        mask = None if inside.all() else inside[:, None, None, :]
+        x = self.norm(self.words[ids] + self.positions[: ids.shape[1]])
         for layer in self.layers:
-            x = layer.attention_norm(x + layer.attention_out(self._attend(layer.qkv(x), lengths)))
+            x = layer.attention_norm(x + layer.attention_out(self._attend(layer.qkv(x), mask)))
             x = layer.norm(x + layer.outer(layer.inner(x)))
-        tokens = list(x.split(lengths))
-        pooled = torch.stack([t[0] if self.first_token else t.mean(0) for t in tokens])
+        tokens = [states[:length] for states, length in zip(x, lengths.tolist(), strict=True)]
+        pooled = torch.stack([states[0] if self.first_token else states.mean(0) for states in tokens])
         return pooled, tokens
 
-    def _attend(self, qkv: Tensor, lengths: list[int]) -> Tensor:
-        """Attention of every text over its own tokens only."""
-        out = []
-        for text in qkv.split(lengths):
-            q, k, v = text.view(1, len(text), 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-            out.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(text), -1))
-        return torch.cat(out)
+    def _attend(self, qkv: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of every text over its own tokens."""
+        n, length, _ = qkv.shape
+        q, k, v = qkv.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(n, length, -1)

@@ -14,6 +14,7 @@ from typing import Literal
 from rag.chunk import sentences
 from rag.intent import Intent
 from rag.lexicon import tokens
+from rag.markers import han_number
 from rag.records import Article, ArticleRef, Passage, Section, Span
 from rag.retrieve import Query, Retrieval
 
@@ -22,6 +23,7 @@ LENGTH = 400  # characters of an answer that is no list
 SECOND = 0.80  # a further sentence of the same article needs this share of the best one's score
 OTHER = 0.93  # … of another article
 MOST = 3  # sentences of an answer that is no list
+_NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
 _STRAY = re.compile(r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])")
 _LEAD = re.compile(
     r"^(?:[一二三四五六七八九十]{1,3}、|[(（][一二三四五六七八九十\d]{1,3}[)）]|\d{1,2}(?:[.．、](?!\d)|(?=[\u3400-\u9fff]))|[①-⑳]|#{1,6}\s|[-*•]\s)\s*"
@@ -182,7 +184,7 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
     best: tuple[float, Evidence, Section] | None = None
     for place, evidence in enumerate(ranked[:4]):
         article = source.articles[evidence.article.id]
-        for path in _enclosing(article, evidence.span):
+        for path in _enclosing(article, evidence.span, intent.count):
             section = path[-1]
             fit = _list_fit(query, intent, evidence, path, ranked[:8]) - 0.15 * place
             if fit > 0 and (best is None or fit > best[0]):
@@ -203,13 +205,14 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
     return parts
 
 
-def _enclosing(article: Article, span: Span) -> list[tuple[Section, ...]]:
+def _enclosing(article: Article, span: Span, count: int | None) -> list[tuple[Section, ...]]:
     """The paths of the sections around ``span`` that have at least two children, inner first.
 
-    The outermost is the article's own body.
+    The outermost is the article's own body, if its title names the number that is asked for (六增六提).
     """
-    whole = Section(article.body, article.end, 0, "", article.title, article.sections)
-    path = (whole, *article.path_at(span.start))
+    path = article.path_at(span.start)
+    if count is not None and count in {han_number(n) for n in _NUMERAL.findall(article.title)}:
+        path = (Section(article.body, article.end, 0, "", article.title, article.sections), *path)
     return [path[: i + 1] for i in range(len(path) - 1, -1, -1) if len(path[i].sections) > 1]
 
 
@@ -226,7 +229,7 @@ def _list_fit(
     items = {next((i for i, s in enumerate(section.sections) if s.start <= e.span.start < s.end), -1) for e in inside}
     named = query.coverage(tokens(section.label))
     fit = 0.6 * named + 0.15 * len(items - {-1}) + (0.35 if lead else 0.0)
-    return fit - (0.2 if intent.count == count else 0.62)
+    return fit - (0.5 if intent.count == count else 0.62)
 
 
 def _first_sentence(text: str, start: int, end: int) -> Span:

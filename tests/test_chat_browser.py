@@ -327,6 +327,7 @@ def test_enter_sends_and_only_enter(open_page: Callable[..., Page], site: Site) 
     box = page.locator("#question textarea")
     expect(box).to_be_focused()
     page.keyboard.press("Enter")  # nothing typed
+    page.locator("#question .submit-button").click()
     page.keyboard.type("第一行")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("第二行")

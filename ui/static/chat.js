@@ -171,6 +171,14 @@ function guardEnter(event) {
   }
 }
 
+/** Nor does the button send an empty box. */
+function guardButton(event) {
+  if (!event.target.closest?.("#question .submit-button") || question().value.trim()) return;
+  event.stopImmediatePropagation();
+  question().focus();
+}
+
+document.addEventListener("click", guardButton, true);
 document.addEventListener("compositionstart", () => (composing = true), true);
 document.addEventListener("compositionend", () => setTimeout(() => (composing = false), 0), true);
 document.addEventListener("keydown", guardEnter, true);
