@@ -13,7 +13,9 @@ _PHRASES = re.compile(
     r"|当前位置|您(?:所在|当前)的?位置|首页\s*[>＞»]|浏览(?:次数|量)|阅读(?:次数|量)|(?:责任)?编辑[:：]|ICP备|京公网安备|Copyright)",
     re.IGNORECASE,
 )
-_SITE = re.compile(r"本站|本网站|上传(?:者|的文档|用户)|网友(?:上传|分享)|侵权|版权归|https?://|www\.", re.IGNORECASE)
+_SITE = re.compile(
+    r"本站|本网站|上传(?:者|的文档|用户)|网友(?:上传|分享)|侵权|版权归|https?://|www\.", re.IGNORECASE
+)
 
 
 def is_boilerplate(line: str) -> bool:

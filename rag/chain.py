@@ -139,7 +139,12 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
                 f"问题有 {len(text)} 字, 超过上限 {self.settings.max_question} (the question is too long)",
                 "缩短问题, 或调高 max_question (shorten it)",
             )
-        return condense(question)
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise QuestionError(
+                "问题含有不成对的代理字符 (the question has lone surrogates)",
+                "去掉无法显示的字符 (remove them)",
+            )
+        return condense(question, lambda term: self.store.document_frequency([term])[term] > 0)
 
     def _source(self, retrieval: Retrieval) -> Source:
         """Texts and articles of the passages that an answer may be made from."""

@@ -10,8 +10,10 @@ from rag.records import Article, Chunk, Document, Section, Span
 
 TARGET = 150  # characters of a chunk; the size that measures best, see docs/evaluation.md
 LONGEST = 300  # a single sentence longer than this is cut at its clauses
-_CLOSING = "”’」』）)】》〉\""
-_END = re.compile(rf"(?:[。！？!?]+|…{{2,}}|\.{{3,}}(?=[\s{_CLOSING}]))[{re.escape(_CLOSING)}]*|[\r\n]+|(?<=[^\d\s])\.(?=\s)")
+_CLOSING = '”’」』）)】》〉"'
+_END = re.compile(
+    rf"(?:[。！？!?]+|…{{2,}}|\.{{3,}}(?=[\s{_CLOSING}]))[{re.escape(_CLOSING)}]*|[\r\n]+|(?<=[^\d\s])\.(?=\s)"
+)
 _CLAUSE = re.compile(r"[；;]")
 _SOFT = re.compile(r"[，,、：:\s]")
 
@@ -60,7 +62,9 @@ def _cut(text: str, span: Span) -> Iterator[Span]:
     start = span.start
     while span.end - start > LONGEST:
         window = (start + LONGEST // 3, start + LONGEST)
-        cuts = [m.end() for m in _CLAUSE.finditer(text, *window)] or [m.end() for m in _SOFT.finditer(text, *window)]
+        cuts = [m.end() for m in _CLAUSE.finditer(text, *window)] or [
+            m.end() for m in _SOFT.finditer(text, *window)
+        ]
         cut = cuts[-1] if cuts else window[1]
         yield from _stripped(text, start, cut)
         start = cut
@@ -96,7 +100,9 @@ _Leaf = tuple[int, int, tuple[Section, ...]]
 def _leaves(article: Article) -> Iterator[_Leaf]:
     """Runs of text that belong to one section directly, with the path of that section."""
 
-    def inner(start: int, end: int, children: tuple[Section, ...], path: tuple[Section, ...]) -> Iterator[_Leaf]:
+    def inner(
+        start: int, end: int, children: tuple[Section, ...], path: tuple[Section, ...]
+    ) -> Iterator[_Leaf]:
         at = start
         for child in children:
             if at < child.start:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from rag.lexicon import terms
 from rag.records import Question
 
 _REFERS = re.compile(
     r"^(?:那么?|这|其中|另外|还有|然后|再|具体|同样|上述|以上|前面|刚才|它|他|她|是谁|为什么[呢?？]?$|怎么[做办]?[呢?？]?$)"
-    r"|[它其该]|这[个些篇项里次]|那[个些篇项里次边]|上面|刚才|前面|前者|后者|他们|她们|呢\s*[?？]?$"
+    r"|[它其该]|这[个些篇项里次]|那[个些篇项里次边]|上面|刚才|前面|前者|后者|他们|她们|后来|呢\s*[?？]?$"
 )
 _SHORT = 12
 _TURNS = 2
 
 
-def condense(question: Question) -> str:
+def condense(question: Question, knows: Callable[[str], bool] = lambda term: True) -> str:
     """The question with what it leaves out put before it: the user's last turns, if it refers to them.
 
-    Only the user's own turns are taken: an earlier answer, even a wrong one, cannot steer the search.
+    A short question refers to them too, unless it asks after something that the documents do not know
+    (``knows``): then it changes the subject. Only the user's own turns are taken: an earlier answer, even a wrong
+    one, cannot steer the search.
     """
     asked = question.text.strip()
     earlier = [turn.content.strip() for turn in question.history if turn.role == "user"][-_TURNS:]
-    if not earlier or not (_REFERS.search(asked) or len(asked) <= _SHORT):
+    if not earlier:
         return asked
-    return " ".join([*earlier, asked])
+    short = len(asked) <= _SHORT and all(map(knows, terms(asked)))
+    return " ".join([*earlier, asked]) if short or _REFERS.search(asked) else asked

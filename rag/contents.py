@@ -10,18 +10,22 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
+from math import inf
 
 from rag.fold import squeeze
 from rag.records import Span
 
-_CONTENTS = re.compile(r"(?:^|(?<=[\s*#]))(?:目\s{0,6}[录錄次]|contents)(?=[\s*:：]|$)", re.IGNORECASE | re.MULTILINE)
+_CONTENTS = re.compile(
+    r"(?:^|(?<=[\s*#]))(?:目\s{0,6}[录錄次]|contents)(?=[\s*:：]|$)", re.IGNORECASE | re.MULTILINE
+)
 _HAN = "一二三四五六七八九十"
 _CATEGORY = re.compile(
     rf"^(?:[{_HAN}]+、|[(（][{_HAN}]+[)）]|第[{_HAN}\d]+(?:部分|编|篇|辑|单元|板块|类)[、:： ]?|[【〔\[]|#{{1,3}}$)"
 )
-_NUMBERED = re.compile(rf"^(?:[{_HAN}]+、|[(（][{_HAN}\d]+[)）]|\d{{1,3}}[.．、]|第[{_HAN}\d]+篇[、:：]?|[-*•]|#+)\s*")
+_NUMBERED = re.compile(
+    rf"^(?:[{_HAN}]+、|[(（][{_HAN}\d]+[)）]|\d{{1,3}}[.．、]|第[{_HAN}\d]+篇[、:：]?|[-*•]|#+)\s*"
+)
 _DIVISION = re.compile(rf"^第[{_HAN}百零〇\d]+[编章节条]")
-_PAGE = re.compile(r"[\s.·•…．-]{2,}\d{1,4}$|^[.·•…．-]{2,}\d{0,4}$")
 _LEADER = re.compile(r"(?:[.·•…．]{2,}|\s-{2,})\s*\d{0,4}\s*$")
 _ENDS = "。！？!?…；;”’』」)）:："
 _MAX_WORDS, _MAX_TITLE, _MIN_BODY = 8, 90, 20
@@ -59,14 +63,25 @@ class _Word(Span):
     raw: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Step:
-    """A cell of the alignment: the best reading of the first words whose last title stands at ``place``."""
+    """A cell of the alignment: the best reading of the first ``end`` words whose last title is at ``place``."""
 
     score: float
-    back: tuple[int, int] | None  # the cell before: (words read, place)
+    begin: int  # of the words that this step reads
+    end: int
+    place: int
+    back: _Step | None  # the cell before
     kind: str = ""
     matched: int = 0  # characters of the title, from ``place``
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """One reading of all words of a table."""
+
+    score: float
+    steps: tuple[_Step, ...]
 
 
 def find_contents(text: str) -> Contents | None:
@@ -142,18 +157,46 @@ def _fit(text: str, places: list[int], at: int, length: int) -> float:
     return score - (6.0 if after in "，,。、；;：:”》的" else 2.5)
 
 
-_NUMBERED_BEFORE = re.compile(rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}\d]{{1,3}}[)）]|\d{{1,3}}[.．、]|第[{_HAN}\d]{{1,3}}篇[、:：]?)\s*$")
+_NUMBERED_BEFORE = re.compile(
+    rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}\d]{{1,3}}[)）]|\d{{1,3}}[.．、]|第[{_HAN}\d]{{1,3}}篇[、:：]?)\s*$"
+)
+_HASHES_BEFORE = re.compile(r"(?:^|(?<=[\r\n]))#{1,6}[ \t]+\**$")
 
 
 def _alignment(
     text: str, flat: str, places: list[int], words: list[_Word], body: int
 ) -> tuple[float, Contents] | None:
-    """Dynamic programming over (words read, place of the last title); ``body`` is the first title's place."""
+    """The best reading of the table's words; ``body`` is the place of the first title.
+
+    Where the body repeats its categories, a category and the title after it come again side by side like one
+    title. They are read apart if the table shows that: by a line's end, or by titles without number.
+    """
+    best = _best_path(_readings(text, flat, places, words, body))
+    if best is None:
+        return None
+    titles = [step for step in best.steps if step.kind == "title"]
+    joined = [s for s in titles if s.end - s.begin > 1 and _CATEGORY.match(words[s.begin].raw)]
+    lines = any(words[s.begin].line < words[s.begin + 1].line for s in joined)
+    if joined and (lines or any(not _CATEGORY.match(words[s.begin].raw) for s in titles)):
+        apart = _best_path(_readings(text, flat, places, words, body, apart=True))
+        if apart and apart.score > best.score - 1.5 * len(joined):
+            best = apart
+    return _read_back(text, places, words, best)
+
+
+def _readings(
+    text: str, flat: str, places: list[int], words: list[_Word], body: int, *, apart: bool = False
+) -> list[dict[int, _Step]]:
+    """Dynamic programming over (words read, place of the last title): the best step to each such cell.
+
+    ``apart``: a category's number does not begin a title of several words.
+    """
     found: dict[str, list[tuple[int, float]]] = {}
 
     def occurrences(key: str) -> list[tuple[int, float]]:
         if key not in found:
-            hits, at = [], flat.find(key, body)
+            hits: list[tuple[int, float]] = []
+            at = flat.find(key, body)
             while at >= 0 and len(hits) < 60:
                 fit = _fit(text, places, at, len(key))
                 if fit > -4:
@@ -163,19 +206,22 @@ def _alignment(
         return found[key]
 
     table: list[dict[int, _Step]] = [{} for _ in range(len(words) + 1)]
-    table[0][-1] = _Step(0.0, None)
+    table[0][-1] = _Step(0.0, 0, 0, -1, None)
 
-    def offer(read: int, place: int, step: _Step) -> None:
-        known = table[read].get(place)
+    def offer(step: _Step) -> None:
+        known = table[step.end].get(step.place)
         if known is None or step.score > known.score:
-            table[read][place] = step
+            table[step.end][step.place] = step
 
     for i in range(len(words)):
-        for place, step in table[i].items():
+        marked = bool(_CATEGORY.match(words[i].raw))
+        for place, step in _undominated(table[i]):
             for count, key, whole_lines in _groups(words, i):
-                if whole_lines or count == 1 or (count <= 3 and len(key) <= 12 and _CATEGORY.match(words[i].raw)):
+                if whole_lines or count == 1 or (count <= 3 and len(key) <= 12 and marked):
                     kind, cost = _explain(words[i], key, count, whole_lines)
-                    offer(i + count, place, _Step(step.score - cost, (i, place), kind, step.matched))
+                    offer(_Step(step.score - cost, i, i + count, place, step, kind, step.matched))
+                if apart and marked and count > 1:
+                    continue
                 for variant in dict.fromkeys((key, _NUMBERED.sub("", key))):
                     if len(variant) < 4:
                         continue
@@ -185,8 +231,32 @@ def _alignment(
                         crowded = 8.0 if room < _MIN_BODY else 0.0
                         first = 0.0 if place >= 0 or at == body else 6.0
                         gain = 2.0 + fit + 0.1 * len(variant) - crowded - first
-                        offer(i + count, at, _Step(step.score + gain, (i, place), "title", len(variant)))
-    return _read_back(text, flat, places, words, table)
+                        offer(_Step(step.score + gain, i, i + count, at, step, "title", len(variant)))
+    return table
+
+
+def _undominated(cells: dict[int, _Step]) -> list[tuple[int, _Step]]:
+    """The cells that may be on the best path: those that score more than any that stand earlier in the body."""
+    out: list[tuple[int, _Step]] = []
+    best = -inf
+    for place in sorted(cells):
+        if place < 0 or cells[place].score > best:
+            out.append((place, cells[place]))
+            best = cells[place].score if place >= 0 else best
+    return out
+
+
+def _best_path(table: list[dict[int, _Step]]) -> _Path | None:
+    """The steps of the best reading of all words."""
+    last = max(table[-1].values(), key=lambda step: step.score, default=None)
+    if last is None:
+        return None
+    steps: list[_Step] = []
+    step = last
+    while step.back is not None:
+        steps.append(step)
+        step = step.back
+    return _Path(last.score, tuple(reversed(steps)))
 
 
 def _groups(words: list[_Word], i: int) -> list[tuple[int, str, bool]]:
@@ -217,58 +287,67 @@ def _explain(word: _Word, key: str, count: int, whole_line: bool) -> tuple[str, 
 
 
 def _read_back(
-    text: str, flat: str, places: list[int], words: list[_Word], table: list[dict[int, _Step]]
+    text: str, places: list[int], words: list[_Word], path: _Path
 ) -> tuple[float, Contents] | None:
-    """The entries along the best path, or None where the table explains too little."""
-    if not table[-1]:
-        return None
-    read, place = len(words), max(table[-1], key=lambda p: table[-1][p].score)
-    score = table[-1][place].score
-    steps: list[tuple[int, int, int, _Step]] = []
-    while read:
-        step = table[read][place]
-        assert step.back is not None
-        steps.append((step.back[0], read, place, step))
-        read, place = step.back
-    steps.reverse()
+    """The entries along a path, or None where the table explains too little."""
     entries: list[Entry] = []
     unplaced: list[str] = []
     category: str | None = None
     fresh = False
-    for begin, end, at, step in steps:
-        raw = "".join(w.raw for w in words[begin:end])
-        if step.kind == "category":
-            category, fresh = _NUMBERED.sub("", raw).strip("#*【】〔〕[] "), True
-        elif step.kind == "unplaced":
+    missing = _missing(text, words, path)
+    for step in path.steps:
+        raw = "".join(w.raw for w in words[step.begin : step.end])
+        if step.kind == "unplaced" or step.begin in missing:
             unplaced.append(raw)
+        elif step.kind == "category":
+            category, fresh = _NUMBERED.sub("", raw).strip("#*【】〔〕[] "), True
         elif step.kind == "title":
-            entries.append(_entry(text, flat, places, words[begin:end], at, step.matched, category, fresh))
+            entries.append(_entry(text, places, words, step, category, fresh))
             fresh = False
     found = sum(len(squeeze(e.title)[0]) for e in entries)
     if len(entries) < 2 or found < 1.5 * sum(map(len, unplaced)):
         return None
     span = Span(words[0].start, words[-1].end)
-    return score, Contents(span, tuple(entries), tuple(unplaced))
+    return path.score, Contents(span, tuple(entries), tuple(unplaced))
+
+
+def _missing(text: str, words: list[_Word], path: _Path) -> set[int]:
+    """The words, by their number, that were read as a category but are rather a title that the body lacks.
+
+    A title is numbered like other titles, has no number where the categories have one, or is long. A repeated
+    title of the whole document is neither.
+    """
+    head = squeeze(text, 0, words[0].start)[0]
+    numbering = {s.begin: _numbering(words[s.begin].raw) for s in path.steps}
+    of_titles = {numbering[s.begin] for s in path.steps if s.kind == "title"} - {""}
+    categories = [s for s in path.steps if s.kind == "category"]
+    numbered = any(numbering[s.begin] for s in categories)
+    last = max((s.begin for s in path.steps if s.kind == "title"), default=0)
+    missing: set[int] = set()
+    for step in categories:
+        key = "".join(w.text for w in words[step.begin : step.end])
+        own = numbering[step.begin]
+        bare = not own and (len(key) > 8 or key.startswith("关于") or (numbered and step.begin < last))
+        if (own in of_titles or bare) and key not in head:
+            missing.add(step.begin)
+    return missing
+
+
+def _numbering(raw: str) -> str:
+    """The form of the number that a line begins with; empty where it has none."""
+    found = _CATEGORY.match(raw) or _NUMBERED.match(raw)
+    return re.sub(rf"[{_HAN}\d]+", "1", found[0].strip()) if found else ""
 
 
 def _entry(
-    text: str,
-    flat: str,
-    places: list[int],
-    words: list[_Word],
-    at: int,
-    matched: int,
-    category: str | None,
-    fresh: bool,
+    text: str, places: list[int], words: list[_Word], step: _Step, category: str | None, fresh: bool
 ) -> Entry:
-    start, body = places[at], places[at + matched - 1] + 1
-    numbered = _NUMBERED_BEFORE.search(text[max(0, start - 12) : start])
-    if numbered:
-        start -= len(numbered[0])
-    title = _spaced_title(text, places, words, at, matched)
-    category_at = None
-    if fresh and category:
-        category_at = _category_before(text, start, category)
+    start, body = places[step.place], places[step.place + step.matched - 1] + 1
+    for before in (_NUMBERED_BEFORE, _HASHES_BEFORE):
+        found = before.search(text[max(0, start - 12) : start])
+        start -= len(found[0]) if found else 0
+    title = _spaced_title(text, places, words[step.begin : step.end], step.place, step.matched)
+    category_at = _category_before(text, start, category) if fresh and category else None
     return Entry(title, category, start, body, category_at)
 
 
@@ -298,5 +377,8 @@ def _category_before(text: str, start: int, category: str) -> int | None:
     if not flat.endswith(wanted):
         return None
     at = places[len(flat) - len(wanted)]
-    numbered = re.search(rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}]{{1,3}}[)）]|第[{_HAN}]{{1,3}}(?:部分|编|篇|辑|单元|板块|类)[、:： ]?|[【〔\[#*]+)\s*$", text[max(0, at - 12) : at])
+    numbered = re.search(
+        rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}]{{1,3}}[)）]|第[{_HAN}]{{1,3}}(?:部分|编|篇|辑|单元|板块|类)[、:： ]?|[【〔\[#*]+)\s*$",
+        text[max(0, at - 12) : at],
+    )
     return at - len(numbered[0]) if numbered else at

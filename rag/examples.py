@@ -31,5 +31,7 @@ def _question(article: Article) -> str | None:
         return f"“{section.heading}”包括哪些方面？"
     named = [s for (*_, s) in article.walk() if 6 <= len(s.heading) <= 24]
     if named:
-        return f"怎样{named[0].heading}？" if not named[0].heading.startswith("怎") else f"{named[0].heading}？"
+        return (
+            f"怎样{named[0].heading}？" if not named[0].heading.startswith("怎") else f"{named[0].heading}？"
+        )
     return None

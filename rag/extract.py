@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rag.chunk import sentences
@@ -22,6 +22,7 @@ LOOK_AT = 12  # passages whose sentences are candidates
 LENGTH = 400  # characters of an answer that is no list
 SECOND = 0.80  # a further sentence of the same article needs this share of the best one's score
 OTHER = 0.93  # … of another article
+_UNFIT = 0.6
 MOST = 3  # sentences of an answer that is no list
 _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
 _STRAY = re.compile(r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])")
@@ -89,30 +90,24 @@ def rank(retrieval: Retrieval, intent: Intent, source: Source) -> list[Evidence]
     """The sentences of the best passages, best first.
 
     A sentence's score adds its passage's fused score (twice), its own cosine, the share of the question's
-    weight that it covers, and the share that it covers together with its headings, each scaled to [0, 1].
+    weight that it covers, and the share that it covers together with its headings, the last three scaled to
+    [0, 1]; one that lacks what the question asks for (a number, a date) loses ``_UNFIT``.
     """
-    rows: list[tuple[Evidence, float, float, float, float]] = []
+    found: list[Evidence] = []
+    features: list[tuple[float, float, float]] = []
     for passage in retrieval.passages[:LOOK_AT]:
         above = set(tokens(" ".join((passage.article.title, *passage.section))))
         for span, similarity in zip(passage.sentences, passage.similarities, strict=True):
             text = passage.text[span.start - passage.start : span.end - passage.start]
             own = set(tokens(text))
-            evidence = Evidence(span, passage, passage.section)
-            covered = retrieval.query.coverage(own), retrieval.query.coverage(own | above)
-            fit = 0.0 if intent.fits(text) else -0.5
-            rows.append((evidence, passage.score, similarity, *_with(covered, fit)))
-    if not rows:
-        return []
-    scaled = [_scale([row[i] for row in rows]) for i in (2, 3, 4)]
-    scored = [
-        Evidence(e.span, e.passage, e.section, 2 * row_score + similarity + own + both)
-        for (e, row_score, *_), similarity, own, both in zip(rows, *scaled, strict=True)
-    ]
+            features.append(
+                (similarity, retrieval.query.coverage(own), retrieval.query.coverage(own | above))
+            )
+            base = 2 * passage.score - (0.0 if intent.fits(text) else _UNFIT)
+            found.append(Evidence(span, passage, passage.section, base))
+    scaled = zip(*(_scale(column) for column in zip(*features, strict=True)), strict=True)
+    scored = [replace(e, score=e.score + sum(row)) for e, row in zip(found, scaled, strict=True)]
     return sorted(scored, key=lambda e: -e.score)
-
-
-def _with(covered: tuple[float, float], fit: float) -> tuple[float, float]:
-    return covered[0] + 0.2 * fit, covered[1] + 0.2 * fit
 
 
 def _scale(values: Sequence[float]) -> list[float]:
@@ -194,13 +189,25 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
     _, evidence, section = best
     text = source.texts[evidence.passage.document]
     opening = Span(section.start, section.sections[0].start)
-    lead = evidence.span if opening.contains(evidence.span) else _first_sentence(text, opening.start, opening.end)
+    lead = (
+        evidence.span
+        if opening.contains(evidence.span)
+        else _first_sentence(text, opening.start, opening.end)
+    )
     labels = tuple(s.label for s in source.articles[evidence.article.id].path_at(section.start))
-    parts = [Part(_colon(readable(text[lead.start : lead.end])), (Evidence(lead, evidence.passage, labels),), "lead")]
+    parts = [
+        Part(
+            _colon(readable(text[lead.start : lead.end])), (Evidence(lead, evidence.passage, labels),), "lead"
+        )
+    ]
     for child in section.sections:
         span = _item(text, child)
         parts.append(
-            Part(readable(text[span.start : span.end]), (Evidence(span, evidence.passage, (*labels, child.label)),), "item")
+            Part(
+                readable(text[span.start : span.end]),
+                (Evidence(span, evidence.passage, (*labels, child.label)),),
+                "item",
+            )
         )
     return parts
 
@@ -225,8 +232,15 @@ def _list_fit(
     if intent.count is not None and intent.count != count:
         return -1.0
     lead = evidence.span.start < section.sections[0].start
-    inside = [e for e in ranked if section.start <= e.span.start < section.end and e.article.id == evidence.article.id]
-    items = {next((i for i, s in enumerate(section.sections) if s.start <= e.span.start < s.end), -1) for e in inside}
+    inside = [
+        e
+        for e in ranked
+        if section.start <= e.span.start < section.end and e.article.id == evidence.article.id
+    ]
+    items = {
+        next((i for i, s in enumerate(section.sections) if s.start <= e.span.start < s.end), -1)
+        for e in inside
+    }
     named = query.coverage(tokens(section.label))
     fit = 0.6 * named + 0.15 * len(items - {-1}) + (0.35 if lead else 0.0)
     return fit - (0.5 if intent.count == count else 0.62)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from functools import cache
 
-_QUOTES = str.maketrans("“”„‟＂«»「」『』‘’‚‛＇—–―‐－﹣·•・", "\"" * 11 + "'" * 5 + "-" * 6 + "·" * 3)
+_QUOTES = str.maketrans("“”„‟＂«»「」『』‘’‚‛＇—–―‐－﹣·•・", '"' * 11 + "'" * 5 + "-" * 6 + "·" * 3)
 
 
 @cache

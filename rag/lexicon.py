@@ -16,12 +16,13 @@ _HAN_NUMBER = re.compile(r"[一二三四五六七八九十百千零〇两]+")
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _SCALE = {"十": 10, "百": 100, "千": 1000}
 # Words that a question is made with and that say nothing of what it asks about.
-STOPWORDS = frozenset(
+_STOPWORDS = (
     "的 了 在 是 和 与 及 或 等 对 中 为 以 有 也 都 就 而 被 把 将 从 到 于 由 其 该 这 那 这个 那个 它 他 我 你 们 我们 你们 他们 "
     "什么 哪 哪个 哪些 哪几 哪几个 几 几个 多少 怎么 怎样 如何 为什么 为何 是否 吗 呢 啊 吧 呀 谁 请问 一下 请 介绍 说 讲 说明 告诉 "
     "里 里面 上 下 中的 提到 提出 要求 关于 根据 按照 文中 文章 材料 一个 一些 有没有 没有 能 可以 会 要 想 应该 需要 进行 "
-    "分别 具体 主要 包括 包含 哪里 哪儿 何时 时候 多久 个 项 条 种 次 年 月 日 叫 做 干 搞 用 让 给 来 去 还 又 很 到底 究竟 是不是".split()
+    "分别 具体 主要 包括 包含 哪里 哪儿 何时 时候 多久 个 项 条 种 次 年 月 日 叫 做 干 搞 用 让 给 来 去 还 又 很 到底 究竟 是不是"
 )
+STOPWORDS = frozenset(_STOPWORDS.split())
 
 
 @cache
@@ -96,7 +97,9 @@ def words(text: str) -> list[str]:
 
 def bigrams(text: str) -> list[str]:
     """The pairs of neighbouring Chinese characters in ``text``."""
-    return [run[i : i + 2] for run in _WORD.findall(fold(text)) if run[0] > "\u3000" for i in range(len(run) - 1)]
+    return [
+        run[i : i + 2] for run in _WORD.findall(fold(text)) if run[0] > "\u3000" for i in range(len(run) - 1)
+    ]
 
 
 def tokens(text: str) -> list[str]:

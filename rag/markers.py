@@ -99,7 +99,7 @@ def _weight(text: str, start: int, match: re.Match[str], family: Family) -> floa
     at = match.start()
     gap = text[max(start, at - 8) : at]
     before = gap.rstrip()
-    opens = at == start or not gap.strip() and at - start <= 8
+    opens = at == start or (not gap.strip() and at - start <= 8)
     line = "\n" in gap[len(before) :] or "\r" in gap[len(before) :]
     spaced = len(before) < len(gap)
     ended = bool(before) and before[-1] in _SENTENCE_END

@@ -14,7 +14,9 @@ from rag.records import Article, Document, Outline, Section
 from rag.sections import sections
 
 _NOT_TITLE = re.compile(r"[。！？!?；;，,]|[:：]$")
-_MARKED = re.compile(r"^(?:[一二三四五六七八九十]+、|[(（][一二三四五六七八九十\d]+[)）]|\d{1,2}[.．、]|第[一二三四五六七八九十百零\d]+[编章节条]|[-*•#>|])")
+_MARKED = re.compile(
+    r"^(?:[一二三四五六七八九十]+、|[(（][一二三四五六七八九十\d]+[)）]|\d{1,2}[.．、]|第[一二三四五六七八九十百零\d]+[编章节条]|[-*•#>|])"
+)
 _TITLE_ENDS = re.compile(
     r"(?:意见|决定|方案|办法|规定|规则|细则|条例|通知|通报|公告|报告|规划|计划|纲要|要点|讲话|致辞|发言|思考|探索|实践|启示|研究|调研"
     r"|总结|经验|做法|综述|纪实|制度|章程|指南|指引|手册|倡议|建议|说明|解读|体会|材料|新路子?|新路径)(?:\s?[\d一二三四五六七八九十]{1,2}|\(.{1,12}\)|（.{1,12}）)?$"
@@ -54,14 +56,18 @@ def _by_headings(document: Document, start: int, end: int) -> tuple[Article, ...
         return ()
     top = min(len(m[1]) for m in found)
     heads = [m for m in found if len(m[1]) == top]
-    if top > 1 and len(heads) > 1 or top == 1 and not heads:
+    if (top > 1 and len(heads) > 1) or (top == 1 and not heads):
         return ()
     articles: list[Article] = []
     for number, match in enumerate(heads, 1):
         stop = heads[number].start() if number < len(heads) else end
         line_end = _line_end(text, match.end(), stop)
         title = re.sub(r"[*_`#]+", "", text[match.end() : line_end]).strip()
-        begin = min(start, match.start()) if number == 1 and not text[start : match.start()].strip() else match.start()
+        begin = (
+            min(start, match.start())
+            if number == 1 and not text[start : match.start()].strip()
+            else match.start()
+        )
         tree = _shift_markdown(sections(text, line_end, stop), top)
         articles.append(Article(begin, stop, number, title, None, tree, line_end))
     return tuple(articles)
@@ -90,7 +96,9 @@ def _by_lines(text: str, start: int, end: int) -> tuple[Article, ...]:
     lines = [(start + m.start(), start + m.end()) for m in re.finditer(r"[^\r\n]+", text[start:end])]
     lines = [(a, b) for a, b in lines if text[a:b].strip()]
     candidates = [
-        (a, b) for i, (a, b) in enumerate(lines) if _is_title(text[a:b]) and not _followed_by_title(text, lines, i)
+        (a, b)
+        for i, (a, b) in enumerate(lines)
+        if _is_title(text[a:b]) and not _followed_by_title(text, lines, i)
     ]
     if len(candidates) < 2:
         return ()
