@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from math import inf
 
 from rag.fold import squeeze
 from rag.records import Span
@@ -213,37 +212,32 @@ def _readings(
         if known is None or step.score > known.score:
             table[step.end][step.place] = step
 
-    for i in range(len(words)):
-        marked = bool(_CATEGORY.match(words[i].raw))
-        for place, step in _undominated(table[i]):
-            for count, key, whole_lines in _groups(words, i):
-                if whole_lines or count == 1 or (count <= 3 and len(key) <= 12 and marked):
-                    kind, cost = _explain(words[i], key, count, whole_lines)
-                    offer(_Step(step.score - cost, i, i + count, place, step, kind, step.matched))
-                if apart and marked and count > 1:
-                    continue
-                for variant in dict.fromkeys((key, _NUMBERED.sub("", key))):
-                    if len(variant) < 4:
-                        continue
-                    hits = occurrences(variant)
-                    for at, fit in hits[bisect_left(hits, (place + 1, -9.0)) :]:
-                        room = at - place - step.matched if place >= 0 else _MIN_BODY
-                        crowded = 8.0 if room < _MIN_BODY else 0.0
-                        first = 0.0 if place >= 0 or at == body else 6.0
-                        gain = 2.0 + fit + 0.1 * len(variant) - crowded - first
-                        offer(_Step(step.score + gain, i, i + count, at, step, "title", len(variant)))
+    for i, word in enumerate(words):
+        marked = bool(_CATEGORY.match(word.raw))
+        groups = _groups(words, i)
+        other = {
+            count: _explain(word, key, count, whole_lines)
+            for count, key, whole_lines in groups
+            if whole_lines or count == 1 or (count <= 3 and len(key) <= 12 and marked)
+        }
+        titles = [
+            (count, len(variant), occurrences(variant))
+            for count, key, _ in groups
+            if not (apart and marked and count > 1)
+            for variant in dict.fromkeys((key, _NUMBERED.sub("", key)))
+            if len(variant) >= 4
+        ]
+        for place, step in table[i].items():
+            for count, (kind, cost) in other.items():
+                offer(_Step(step.score - cost, i, i + count, place, step, kind, step.matched))
+            for count, length, hits in titles:
+                for at, fit in hits[bisect_left(hits, (place + 1, -9.0)) :]:
+                    room = at - place - step.matched if place >= 0 else _MIN_BODY
+                    crowded = 8.0 if room < _MIN_BODY else 0.0
+                    first = 0.0 if place >= 0 or at == body else 6.0
+                    gain = 2.0 + fit + 0.1 * length - crowded - first
+                    offer(_Step(step.score + gain, i, i + count, at, step, "title", length))
     return table
-
-
-def _undominated(cells: dict[int, _Step]) -> list[tuple[int, _Step]]:
-    """The cells that may be on the best path: those that score more than any that stand earlier in the body."""
-    out: list[tuple[int, _Step]] = []
-    best = -inf
-    for place in sorted(cells):
-        if place < 0 or cells[place].score > best:
-            out.append((place, cells[place]))
-            best = cells[place].score if place >= 0 else best
-    return out
 
 
 def _best_path(table: list[dict[int, _Step]]) -> _Path | None:

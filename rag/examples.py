@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from rag.extract import readable
 from rag.records import Article, Section
 
 
 def examples(articles: Sequence[Article], n: int) -> list[str]:
     """Up to ``n`` questions, each from another article, spread over the documents.
 
-    A section with several parts makes a question for its parts; an article without one, for its content.
+    A section with several parts is asked for its parts; where too few articles have one, headings that say what is
+    done are asked for how.
     """
-    out: list[str] = []
     step = max(1, len(articles) // max(1, n))
-    order = [*range(0, len(articles), step), *range(len(articles))]
-    for at in dict.fromkeys(order):
-        if len(out) == n:
-            break
-        question = _question(articles[at])
-        if question and question not in out:
-            out.append(question)
-    return out
+    spread = dict.fromkeys([*range(0, len(articles), step), *range(len(articles))])
+    asked: dict[int, str] = {}
+    kinds: tuple[Callable[[Article], str | None], ...] = (_parts, _how)
+    for kind in kinds:
+        for at in spread:
+            question = kind(articles[at]) if at not in asked else None
+            if question and len(asked) < n and question not in asked.values():
+                asked[at] = question
+    return [asked[at] for at in sorted(asked)]
 
 
-def _question(article: Article) -> str | None:
-    divided = [s for (*_, s) in article.walk() if 2 <= len(s.sections) <= 8 and 4 <= len(s.heading) <= 24]
-    if divided:
-        section: Section = divided[len(divided) // 2]
-        return f"“{section.heading}”包括哪些方面？"
-    named = [s for (*_, s) in article.walk() if 6 <= len(s.heading) <= 24]
-    if named:
-        return (
-            f"怎样{named[0].heading}？" if not named[0].heading.startswith("怎") else f"{named[0].heading}？"
-        )
-    return None
+def _parts(article: Article) -> str | None:
+    divided = [s for s in _headed(article) if 2 <= len(s.sections) <= 8]
+    return f"“{readable(divided[0].heading)}”包括哪些方面？" if divided else None
+
+
+def _how(article: Article) -> str | None:
+    headed = _headed(article)
+    return f"怎样{readable(headed[0].heading)}？" if headed else None
+
+
+def _headed(article: Article) -> list[Section]:
+    """Sections with a heading fit to be asked for: neither a mere word nor a sentence."""
+    return [s for (*_, s) in article.walk() if 6 <= len(s.heading) <= 24 and s.level != "item"]

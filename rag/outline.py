@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from rag.boilerplate import is_boilerplate, trim
@@ -49,14 +50,14 @@ def _by_contents(text: str, contents: Contents, end: int) -> tuple[Article, ...]
 
 
 def _by_headings(document: Document, start: int, end: int) -> tuple[Article, ...]:
-    """Markdown: an article for each first-level heading; a heading that only opens others names a category."""
+    """Markdown: an article for each first-level heading; () where there are only headings below that."""
     text = document.text
     found = list(headings(text, start, end))
     if not found:
         return ()
     top = min(len(m[1]) for m in found)
     heads = [m for m in found if len(m[1]) == top]
-    if (top > 1 and len(heads) > 1) or (top == 1 and not heads):
+    if top > 1 and len(heads) > 1:
         return ()
     articles: list[Article] = []
     for number, match in enumerate(heads, 1):
@@ -76,13 +77,10 @@ def _by_headings(document: Document, start: int, end: int) -> tuple[Article, ...
 def _shift_markdown(tree: Sequence[Section], by: int) -> tuple[Section, ...]:
     """Markdown levels counted from below the article's own heading."""
     return tuple(
-        Section(
-            s.start,
-            s.end,
-            s.level - by if isinstance(s.level, int) and s.marker.startswith("#") else s.level,
-            s.marker,
-            s.heading,
-            _shift_markdown(s.sections, by),
+        replace(
+            s,
+            level=s.level - by if isinstance(s.level, int) and s.marker.startswith("#") else s.level,
+            sections=_shift_markdown(s.sections, by),
         )
         for s in tree
     )

@@ -96,23 +96,24 @@ class HybridRetriever(BaseRetriever):
 
         Raises QuestionError for an article that is not there.
         """
+        folded = natural(question.text)
+        vector = self.encoder.encode_query(topic(folded))  # takes long: not while others wait for the store
         with self.store.snapshot():
             articles = self._article_keys(question.articles)
-            query = self._query(question.text)
+            query = self._query(folded, vector)
             scores = self._search(query, articles)
             kept = sorted(scores, key=lambda chunk: (-scores[chunk].total, chunk))[:limit]
             passages = self.store.passages(kept)
         return Retrieval(query, tuple(scores[p.chunk].applied(p) for p in passages))
 
-    def _query(self, text: str) -> Query:
-        folded = natural(text)
+    def _query(self, folded: str, vector: Vector) -> Query:
         found = dict.fromkeys(tokens(folded))
         frequency = self.store.document_frequency(found)
         chunks = self.store.count("chunks")
         weights = {t: log(1 + (chunks - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
         terms = tuple(w for w in dict.fromkeys(words(folded)) if w not in STOPWORDS)
         unknown = frozenset(t for t, n in frequency.items() if n == 0)
-        return Query(folded, self.encoder.encode_query(topic(folded)), weights, terms, unknown)
+        return Query(folded, vector, weights, terms, unknown)
 
     def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
         inside = None if articles is None else self.store.chunk_ids(articles)

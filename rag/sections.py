@@ -194,6 +194,7 @@ def _heading_gap(text: str, begin: int, end: int, *, whole: bool) -> int:
         return end  # closed by its own full stop
     for order, gap in enumerate(gaps):
         piece = text[gap + 1 : gaps[order + 1]] if order + 1 < len(gaps) else ""
-        if not piece or len(piece) > 9 or re.search(r"[，,、\d]", piece):
+        closed = text[gap - 1] in "”』」）)》"
+        if closed or not piece or len(piece) > 9 or re.search(r"[，,、\d]", piece):
             return gap
     return end
