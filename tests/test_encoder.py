@@ -214,6 +214,14 @@ def test_another_model_in_a_folder(tmp_path: Path, pooling: str, activation: str
         assert np.abs(spans[0] - own.encode_passages(["税务部门", "征收保险。"])).max() < 1e-5
 
 
+def test_without_packed_weights_it_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_model(tmp_path)
+    packed = SentenceEncoder(str(path)).encode_passages(["税务部门", "征收"])
+    monkeypatch.setattr("embeddings.bert.PACK", False)
+    plain = SentenceEncoder(str(path)).encode_passages(["税务部门", "征收"])
+    assert np.abs(packed - plain).max() < 1e-5
+
+
 def test_identity_follows_the_weights_not_the_place(tmp_path: Path) -> None:
     path = tiny_model(tmp_path)
     before = SentenceEncoder(str(path)).identity
