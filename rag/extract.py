@@ -25,7 +25,7 @@ OTHER = 0.93  # … of another article
 _UNFIT = 0.6
 MOST = 3  # sentences of an answer that is no list
 _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
-_STRAY = re.compile(r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])")
+_STRAY = re.compile(r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])|\s+(?=[,;:!?%)”’》])|(?<=[“‘《(])\s+")
 _LEAD = re.compile(
     r"^(?:[一二三四五六七八九十]{1,3}、|[(（][一二三四五六七八九十\d]{1,3}[)）]|\d{1,2}(?:[.．、](?!\d)|(?=[\u3400-\u9fff]))|[①-⑳]|#{1,6}\s|[-*•]\s)\s*"
 )
@@ -67,7 +67,12 @@ class Source:
 
 def readable(quote: str) -> str:
     """A quotation as it is shown: without stray spaces and without the number it begins with."""
-    return _LEAD.sub("", _STRAY.sub("", " ".join(quote.split()))).strip()
+    return _LEAD.sub("", closed_up(quote))
+
+
+def closed_up(quote: str) -> str:
+    """Text without the stray spaces of wrapped lines."""
+    return _STRAY.sub("", " ".join(quote.split()))
 
 
 def compose(retrieval: Retrieval, intent: Intent, source: Source) -> list[Part]:
@@ -154,7 +159,7 @@ def _locate(ranked: Sequence[Evidence], source: Source) -> list[Part]:
 
 def _place(evidence: Evidence) -> str:
     category = f"（{evidence.article.category}）" if evidence.article.category else ""
-    path = " › ".join(evidence.section)
+    path = " › ".join(map(closed_up, evidence.section))
     return f"《{evidence.article.title}》{category}{'，' + path if path else ''}"
 
 

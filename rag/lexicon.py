@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from rag.fold import fold_char
@@ -102,11 +102,12 @@ def bigrams(text: str) -> list[str]:
     ]
 
 
-def tokens(text: str) -> list[str]:
+@lru_cache(maxsize=8192)  # the same headings and sentences come up question after question
+def tokens(text: str) -> tuple[str, ...]:
     """Search tokens of ``text``: its words, and those bigrams that are not words themselves."""
     found = words(text)
     known = set(found)
-    return found + [b for b in bigrams(text) if b not in known]
+    return (*found, *(b for b in bigrams(text) if b not in known))
 
 
 def terms(question: str) -> list[str]:
