@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass
 
 from rag.fold import squeeze
@@ -178,7 +179,7 @@ def _alignment(
     lines = any(words[s.begin].line < words[s.begin + 1].line for s in joined)
     if joined and (lines or any(not _CATEGORY.match(words[s.begin].raw) for s in titles)):
         apart = _best_path(_readings(text, flat, places, words, body, apart=True))
-        if apart and apart.score > best.score - 1.5 * len(joined):
+        if apart and apart.score > best.score - 3 * len(joined):
             best = apart
     return _read_back(text, places, words, best)
 
@@ -234,7 +235,7 @@ def _readings(
                 for at, fit in hits[bisect_left(hits, (place + 1, -9.0)) :]:
                     room = at - place - step.matched if place >= 0 else _MIN_BODY
                     crowded = 8.0 if room < _MIN_BODY else 0.0
-                    first = 0.0 if place >= 0 or at == body else 6.0
+                    first = 0.0 if place >= 0 or at - body < _MIN_BODY else 6.0
                     gain = 2.0 + fit + 0.1 * length - crowded - first
                     offer(_Step(step.score + gain, i, i + count, at, step, "title", length))
     return table
@@ -294,7 +295,7 @@ def _read_back(
         if step.kind == "unplaced" or step.begin in missing:
             unplaced.append(raw)
         elif step.kind == "category":
-            category, fresh = _NUMBERED.sub("", raw).strip("#*【】〔〕[] "), True
+            category, fresh = _category_name(raw), True
         elif step.kind == "title":
             entries.append(_entry(text, places, words, step, category, fresh))
             fresh = False
@@ -313,8 +314,10 @@ def _missing(text: str, words: list[_Word], path: _Path) -> set[int]:
     """
     head = squeeze(text, 0, words[0].start)[0]
     numbering = {s.begin: _numbering(words[s.begin].raw) for s in path.steps}
-    of_titles = {numbering[s.begin] for s in path.steps if s.kind == "title"} - {""}
     categories = [s for s in path.steps if s.kind == "category"]
+    forms = Counter(numbering[s.begin] for s in path.steps if s.kind == "title")
+    rivals = Counter(numbering[s.begin] for s in categories)
+    of_titles = {form for form, count in forms.items() if form and count > rivals[form]}
     numbered = any(numbering[s.begin] for s in categories)
     last = max((s.begin for s in path.steps if s.kind == "title"), default=0)
     missing: set[int] = set()
@@ -363,14 +366,20 @@ def _spaced_title(text: str, places: list[int], words: list[_Word], at: int, mat
     return _NUMBERED.sub("", title) if len(_NUMBERED.sub("", title)) >= 4 else title
 
 
+def _category_name(raw: str) -> str:
+    """A category without its number or brackets."""
+    return re.sub(r"^[#\s]+", "", _CATEGORY.sub("", raw, count=1)).strip("#*【】〔〕[] ") or raw
+
+
 def _category_before(text: str, start: int, category: str) -> int | None:
     """Where the body repeats ``category`` as a heading directly before ``start``."""
     reach = max(0, start - len(category) * 2 - 12)
     flat, places = squeeze(text, reach, start)
     wanted = squeeze(category)[0]
-    if not flat.endswith(wanted):
+    closed = len(flat.rstrip("】〕]*"))
+    if not flat[:closed].endswith(wanted):
         return None
-    at = places[len(flat) - len(wanted)]
+    at = places[closed - len(wanted)]
     numbered = re.search(
         rf"(?:[{_HAN}]{{1,3}}、|[(（][{_HAN}]{{1,3}}[)）]|第[{_HAN}]{{1,3}}(?:部分|编|篇|辑|单元|板块|类)[、:： ]?|[【〔\[#*]+)\s*$",
         text[max(0, at - 12) : at],

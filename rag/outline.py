@@ -18,6 +18,10 @@ _NOT_TITLE = re.compile(r"[。！？!?；;，,]|[:：]$")
 _MARKED = re.compile(
     r"^(?:[一二三四五六七八九十]+、|[(（][一二三四五六七八九十\d]+[)）]|\d{1,2}[.．、]|第[一二三四五六七八九十百零\d]+[编章节条]|[-*•#>|])"
 )
+_BYLINE = re.compile(
+    r"^[(（].{2,40}[)）]$|^\D{0,8}\d{4}\s?年\s?\d{1,2}\s?月|^.{2,18}(?:政府|委员会|[县市区省]委|[局厅办署部处]|办公室|研究[室院所]|课题组"
+    r"|[县市区镇乡省]|公司|协会|中心|记者|作者)(?:\s.{1,12})?$|^(?:作者|来源|单位)[:：]"
+)
 _TITLE_ENDS = re.compile(
     r"(?:意见|决定|方案|办法|规定|规则|细则|条例|通知|通报|公告|报告|规划|计划|纲要|要点|讲话|致辞|发言|思考|探索|实践|启示|研究|调研"
     r"|总结|经验|做法|综述|纪实|制度|章程|指南|指引|手册|倡议|建议|说明|解读|体会|材料|新路子?|新路径)(?:\s?[\d一二三四五六七八九十]{1,2}|\(.{1,12}\)|（.{1,12}）)?$"
@@ -89,7 +93,8 @@ def _shift_markdown(tree: Sequence[Section], by: int) -> tuple[Section, ...]:
 def _by_lines(text: str, start: int, end: int) -> tuple[Article, ...]:
     """Articles of a compilation without a table of contents, by title lines; () where it is one article.
 
-    A line is a title if it reads like one and a new numbering, or enough text of its own, begins after it.
+    A line is a title if it reads like one and a new numbering follows, or it ends as titles do. Where there are
+    several of these, other lines that read like titles, and have a text of their own, are taken as well.
     """
     lines = [(start + m.start(), start + m.end()) for m in re.finditer(r"[^\r\n]+", text[start:end])]
     lines = [(a, b) for a, b in lines if text[a:b].strip()]
@@ -98,26 +103,25 @@ def _by_lines(text: str, start: int, end: int) -> tuple[Article, ...]:
         for i, (a, b) in enumerate(lines)
         if _is_title(text[a:b]) and not _followed_by_title(text, lines, i)
     ]
-    if len(candidates) < 2:
-        return ()
     restarts = _restarts(text, start, end)
-    heads: list[tuple[int, int]] = []
+    sure: list[tuple[int, int]] = []
+    likely: list[tuple[int, int]] = []
     for order, (a, b) in enumerate(candidates):
         stop = candidates[order + 1][0] if order + 1 < len(candidates) else end
         own = len(text[b:stop].strip())
-        first = not heads
-        restart = any(b <= r < stop for r in restarts)
         named = bool(_TITLE_ENDS.search(text[a:b].strip()))
-        if first or (own >= 120 and (restart or named)):
-            heads.append((a, b))
-    if len(heads) < 2 or heads[0][0] - start > 200:
+        if not sure or (own >= 120 and (named or any(b <= r < stop for r in restarts))):
+            sure.append((a, b))
+        elif own >= 200 and len(squeeze(text, a, b)[0]) >= 8 and text[:a].rstrip()[-1:] in "。！？”":
+            likely.append((a, b))
+    if len(sure) < 2 or sure[0][0] - start > 200:
         return ()
-    articles = []
-    for order, (a, b) in enumerate(heads):
-        stop = heads[order + 1][0] if order + 1 < len(heads) else end
-        title = text[a:b].strip()
-        articles.append(Article(a, stop, order + 1, title, None, sections(text, b, stop), b))
-    return tuple(articles)
+    heads = sorted([*sure, *(likely if len(sure) > 2 else [])])
+    stops = [a for a, _ in heads[1:]] + [end]
+    return tuple(
+        Article(a, stop, number, text[a:b].strip(), None, sections(text, b, stop), b)
+        for number, ((a, b), stop) in enumerate(zip(heads, stops, strict=True), 1)
+    )
 
 
 def _is_title(line: str) -> bool:
@@ -127,6 +131,7 @@ def _is_title(line: str) -> bool:
         and not _NOT_TITLE.search(line)
         and not _MARKED.match(line)
         and not is_boilerplate(line)
+        and not _BYLINE.search(line)
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import settings
 
 from embeddings.encoder import SentenceEncoder
-from rag.config import Settings
+from rag.config import Settings, read_settings
+from rag.ingest import ingest
 
 settings.register_profile("youju", deadline=None)  # times depend on what else the machine does
 settings.load_profile("youju")
@@ -40,3 +41,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder} with the real compilation")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_kb(encoder: SentenceEncoder, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A knowledge base that holds the messy sample, made with the bundled model. Not to be written to."""
+    kb = tmp_path_factory.mktemp("sample") / "kb"
+    ingest([samples / "compilation.messy.txt"], read_settings(kb=kb), encoder)
+    return kb
+
+
+@pytest.fixture(scope="session")
+def compilation_kb(encoder: SentenceEncoder, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A knowledge base that holds the real compilation, made with the bundled model. Not to be written to."""
+    kb = tmp_path_factory.mktemp("compilation") / "kb"
+    ingest([shared / "corpus" / "governance31.txt"], read_settings(kb=kb), encoder)
+    return kb

@@ -37,7 +37,7 @@ def check_outline(text: str, found: Outline) -> None:
         assert article.start <= article.body <= article.end
         _check_sections(text, article.sections, Span(article.body, article.end))
         for path in article.walk():
-            assert article.path_at(path[-1].start) [: len(path)] == path
+            assert article.path_at(path[-1].start)[: len(path)] == path
 
 
 def _check_sections(text: str, sections: Sequence[Section], parent: Span) -> None:
@@ -85,7 +85,7 @@ def check_chunks(text: str, article: Article) -> int:
 _WORDS = (
     "健全 完善 推进 落实 机制 制度 服务 网格 课堂 水站 河湖 巡护 调解 养老 托育 培训 就业 议事 协商 公开 监督 台账 排查 整改 宣讲 帮扶 "
     "社区 乡村 集市 渡口 驿站 食堂 菜园 书屋 灯光 路灯 雨水 堤坝 茶园 合作 联络 值守 轮换 考评 激励 资金 保障 队伍 阵地 平台 热线 群众"
-).split()
+)
 _HAN = "一二三四五六七八九十"
 
 
@@ -111,10 +111,11 @@ class Written:
 
 @dataclass(frozen=True)
 class Compilation:
-    """Articles, and the form in which their parts of the third level are numbered."""
+    """Articles, how their parts of the third level are numbered, and whether the body repeats the categories."""
 
     articles: tuple[Written, ...]
     bare_digits: bool
+    repeats: bool
 
     @property
     def expected(self) -> list[tuple[str, str | None, Tree]]:
@@ -140,17 +141,21 @@ class Compilation:
 
     def _pieces(self) -> list[str]:
         out = ["基层工作资料汇编", "目录"]
-        category = None
-        categories = list(dict.fromkeys(a.category for a in self.articles))
         for article in self.articles:
-            if article.category and article.category != category:
-                category = article.category
-                out.append(f"{_HAN[categories.index(category)]}、{category}")
-            out.append(article.title)
+            out += [*self._category(article), article.title]
         for article in self.articles:
+            out += self._category(article) if self.repeats else []
             out += [article.title, article.opening]
             self._write(out, article.parts, 1)
         return out
+
+    def _category(self, article: Written) -> list[str]:
+        """The line of its category, before the first article in it."""
+        first = next(a for a in self.articles if a.category == article.category)
+        if article.category is None or article is not first:
+            return []
+        categories = list(dict.fromkeys(a.category for a in self.articles))
+        return [f"{_HAN[categories.index(article.category)]}、{article.category}"]
 
     def _write(self, out: list[str], parts: Sequence[Part], level: int) -> None:
         for n, part in enumerate(parts, 1):
@@ -166,14 +171,17 @@ def _items(items: Sequence[str]) -> Tree:
 
 
 def _phrases(least: int, most: int) -> SearchStrategy[str]:
-    return st.lists(st.sampled_from(_WORDS), min_size=least, max_size=most).map("".join)
+    return st.lists(st.sampled_from(_WORDS.split()), min_size=least, max_size=most).map("".join)
 
 
 _SENTENCES = st.lists(st.tuples(_phrases(4, 9), _phrases(3, 12)), min_size=1, max_size=3).map(
     lambda pairs: "".join(f"本地{a},并且{b}。" for a, b in pairs)
 )
 _LEAVES = st.builds(
-    Part, _phrases(2, 5), _SENTENCES, items=st.just(()) | st.lists(_phrases(2, 4), min_size=2, max_size=4).map(tuple)
+    Part,
+    _phrases(2, 5),
+    _SENTENCES,
+    items=st.just(()) | st.lists(_phrases(2, 4), min_size=2, max_size=4).map(tuple),
 )
 
 
@@ -196,4 +204,20 @@ def compilations(draw: DrawFn) -> Compilation:
         Written(title, names[i >= half] if names else None, draw(_SENTENCES), tuple(draw(top)))
         for i, title in enumerate(titles)
     )
-    return Compilation(articles, draw(st.booleans()))
+    # with one article in each category and all in one line, nobody could tell a category from a title's beginning
+    return Compilation(articles, draw(st.booleans()), len(titles) > 2 and draw(st.booleans()))
+
+
+# -- arbitrary text -----------------------------------------------------------------------------------------
+
+_FRAGMENTS = (
+    "目录|目 录|一、|二、|三、|(一)|（二）|1.|1|2|3、|(1)|①|②|一是|二是|第一,|其二,|第一章 |第二节 |第一条 |# |## |```|~~~|“|”|《|》|（|）"
+    "|。|！|？|……|；|：|，|、|.| |　|\t|\n|\r\n|\r|\u200b|关于水站的意见|社区课堂|声明: 本站不保证|查看更多|……………… 12|3个|2024年|3.5%"
+    "|👍🏽|𠮷"
+)
+
+
+def texts() -> SearchStrategy[str]:
+    """Any text, and texts made of what the splitter looks for, in any order."""
+    piece = st.sampled_from(_FRAGMENTS.split("|")) | st.sampled_from(_WORDS.split()) | st.text(max_size=4)
+    return st.lists(piece, max_size=60).map("".join)
