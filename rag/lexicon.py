@@ -12,7 +12,7 @@ from rag.fold import fold_char
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[\u3007\u3400-\u9fff\U00020000-\U0003ffff]+")
 _GAP = re.compile(r"(?<=[\u3400-\u9fff，。、；：“”《》（）()])\s+(?=[\u3400-\u9fff，。、；：“”《》（）()])")
 _DIGIT_GAP = re.compile(r"(?<=\d)[ \u00a0\u2009,，](?=\d{3}(?!\d))")
-_HAN_NUMBER = re.compile(r"[一二三四五六七八九十百千零〇两]+")
+_HAN_NUMBER = re.compile(r"(?<![万亿一二三四五六七八九十百千零〇两])[一二三四五六七八九十百千零〇两]+")
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _SCALE = {"十": 10, "百": 100, "千": 1000}
 # Words that a question is made with and that say nothing of what it asks about.

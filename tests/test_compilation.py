@@ -161,10 +161,14 @@ def test_scores_on_the_development_questions(
     shared: Path, compilation_kb: Path, encoder: SentenceEncoder, tmp_path: Path
 ) -> None:
     questions = shared / "eval" / "governance31.questions.jsonl"
-    answers = tmp_path / "answers.jsonl"
+    asked, answers = tmp_path / "asked.jsonl", tmp_path / "answers.jsonl"
+    # without the gold articles: in a batch row, they would restrict the question to them
+    rows = map(json.loads, questions.read_text(encoding="utf-8").splitlines())
+    kept = [{key: row[key] for key in ("id", "question", "history")} for row in rows]
+    asked.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     with Store.open(compilation_kb) as store:
         chain = Chain(HybridRetriever(store=store, encoder=encoder), read_settings(kb=compilation_kb))
-        counts = answer_all(questions, answers, chain, bad_row=pytest.fail, progress=lambda done, total: None)
+        counts = answer_all(asked, answers, chain, bad_row=pytest.fail, progress=lambda done, total: None)
     assert counts.failed == 0
     score = score_module(shared)
     result = score.score(score.load(questions), score.load(answers))
