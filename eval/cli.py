@@ -98,6 +98,8 @@ def cases(
         typer.echo(f"未达门槛 (below the gate): {line}", err=True)
     if failed:
         raise typer.Exit(1)
+    if bounds:
+        typer.echo(f"达到门槛 (the gate holds): {len(bounds)}", err=True)
 
 
 @app.command()

@@ -91,10 +91,16 @@ def _facts(article: Article, text: str) -> Iterator[Row]:
         if figure.start() < 2:  # nothing says what it is a figure of
             continue
         question = clause[: figure.start()].rstrip() + "多少" + clause[figure.end() :].lstrip() + "？"
-        yield _row("fact", readable(question), [clause], [[squeeze(figure[0])]])
+        yield _row("fact", readable(question), [clause], [[_with_unit(figure)]])
         found += 1
         if found == _FACTS:
             return
+
+
+def _with_unit(figure: re.Match[str]) -> str:
+    """The figure and the character after it: 8 alone is in any answer, 8名 is not."""
+    said = squeeze(figure[0])
+    return said if said.endswith(("%", "％")) else said + figure.string[figure.end() :].lstrip()[:1]
 
 
 def _locations(article: Article, text: str, common: frozenset[str]) -> Iterator[Row]:

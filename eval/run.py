@@ -178,17 +178,17 @@ def _opened(journal: Path | None, head: str, answers: Mapping[str, Json]) -> Ite
     if journal is None:
         yield lambda row: None
         return
-    rows = [{"id": key, "answer": answer} for key, answer in answers.items()]
     try:
-        with journal.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(head + "\n")
-            for row in rows:
-                _append(file, row)
-            yield lambda row: _append(file, row)
+        file = journal.open("w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise PathError(
             f"无法写入 (cannot write): {journal} ({error.strerror})", "检查路径和权限 (check the path)"
         ) from None
+    with file:
+        file.write(head + "\n")
+        for key, answer in answers.items():
+            _append(file, {"id": key, "answer": answer})
+        yield lambda row: _append(file, row)
 
 
 def _append(file: IO[str], row: Json) -> None:

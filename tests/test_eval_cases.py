@@ -325,6 +325,7 @@ def test_agreement_with_the_independent_scorer(scorer: ModuleType, shared: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_agreement_on_the_chains_own_answers(
     scorer: ModuleType, shared: Path, compilation_kb: Path, encoder: Any
 ) -> None:

@@ -173,6 +173,11 @@ def test_other_settings_start_anew(bench: Bench) -> None:
     assert len(bench.asked) == len(ROWS)
 
 
+def test_a_result_that_cannot_be_written_is_an_error_before_anything_runs(bench: Bench) -> None:
+    run = bench.run("cases", bench.cases, "--json", bench.folder / "none" / "out.json")
+    assert run.exit_code == 2 and "无法写入" in run.stderr and not bench.asked
+
+
 # -- gate and baseline --------------------------------------------------------------------------------------
 
 
@@ -180,7 +185,7 @@ def test_a_gate_that_holds(bench: Bench) -> None:
     run = bench.evaluate(
         "--gate", bench.gate('"recall@1000" = { min = 0.9 }\nfalse_refusal = { max = 0.05 }')
     )
-    assert run.exit_code == 0, run.output
+    assert run.exit_code == 0 and "the gate holds" in run.stderr, run.output
 
 
 def test_a_gate_names_the_lines_that_fell(bench: Bench) -> None:
@@ -246,6 +251,7 @@ def test_the_samples_gate_names_known_metrics(samples: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_sample_passes_its_gate(
     samples: Path, sample_kb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +297,11 @@ def test_drafts_are_valid_cases(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
         [["健全机制"], ["压实责任"]],
     )
     assert found["哪一篇讲到“扎实推进重点任务”？"][:2] == ("locate", ["二、扎实推进重点任务"])
-    assert found["养老服务责任落实到多少名专职人员？"] == ("fact", ["养老服务责任落实到8名专职人员"], [["8"]])
+    assert found["养老服务责任落实到多少名专职人员？"] == (
+        "fact",
+        ["养老服务责任落实到8名专职人员"],
+        [["8名"]],
+    )
     assert all(row["draft"] and row["evidence"] and row["key_points"] for row in rows)
     assert bench.run("check", out).exit_code == 0
 
