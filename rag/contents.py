@@ -272,7 +272,7 @@ def _groups(words: list[_Word], i: int) -> list[tuple[int, str, bool]]:
 
 def _explain(word: _Word, key: str, count: int, whole_line: bool) -> tuple[str, float]:
     """What words that are no title are, and what it costs to read them so."""
-    if re.fullmatch(r"[\d.·•…．-]*", key):
+    if re.fullmatch(r"[\d.·•…．*#_:-]*", key):
         return "page", 0.1
     if _CATEGORY.match(word.raw):
         return "category", 0.3 if whole_line else 0.3 + 0.7 * (count - 1)

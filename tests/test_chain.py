@@ -247,6 +247,25 @@ def test_a_malformed_question_is_told(small: Chain, value: dict[str, Any]) -> No
         small.invoke(value)
 
 
+@pytest.mark.xfail(
+    raises=(AttributeError, TypeError, UnicodeEncodeError), strict=True, reason="open: types unchecked"
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        QUESTION,
+        {"question": None},
+        {"question": 5},
+        {"question": QUESTION, "articles": [["甲.txt", [1]]]},
+        {"question": "它呢？", "history": [{"role": "user", "content": None}]},
+        {"question": "它呢？", "history": [{"role": "user", "content": "奖励\ud800"}]},
+    ],
+)
+def test_a_question_of_wrong_types_is_told(small: Chain, value: Any) -> None:
+    with pytest.raises(QuestionError):
+        small.invoke(value)
+
+
 def test_a_mapping_is_the_same_question(chain: Chain) -> None:
     history = [{"role": "user", "content": "护理员"}, {"role": "assistant", "content": "好。"}]
     turns = (Turn("user", "护理员"), Turn("assistant", "好。"))
