@@ -25,8 +25,8 @@ import faiss
 import numpy as np
 
 from embeddings.encoder import SentenceEncoder
-from rag.chain import as_question
 from rag.config import Settings, read_settings
+from rag.question import as_question
 from rag.records import Answer, AnswerSentence, ArticleRef, Citation, Passage, Question
 from rag.store import Store, StoredArticle
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, cast, get_args
 
 import typer
 
 from rag.cli import Kb, one_line_errors
 from rag.errors import ConfigError, PathError
+from rag.records import Mode
 
 if TYPE_CHECKING:
     from eval.cases import GoldCase, Library
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MODES = ("hybrid", "dense", "lexical")  # rag.retrieve.RETRIEVERS, which takes long to import
+MODES = get_args(Mode)
 
 app = typer.Typer(
     name="eval",
@@ -80,10 +81,9 @@ def cases(
     """
     from eval import gate as gates
 
-    _require_mode(retriever)
     bounds = gates.read_gate(gate) if gate else []
     old = gates.read_result(baseline) if baseline else None
-    result = _run_cases(file, _settings(kb), retriever, json)
+    result = _run_cases(file, _settings(kb), _mode(retriever), json)
     if json:
         _write(json, _as_text(result))
     if report:
@@ -195,7 +195,7 @@ def rgb(
 # -- running ------------------------------------------------------------------------------------------------
 
 
-def _run_cases(file: Path, settings: Settings, retriever: str, out: Path | None) -> dict[str, Any]:
+def _run_cases(file: Path, settings: Settings, retriever: Mode, out: Path | None) -> dict[str, Any]:
     """The result of the cases, with its date and duration; resumable beside ``out``."""
     import time
 
@@ -233,9 +233,11 @@ def _settings(kb: Path | None = None) -> Settings:
     return read_settings(kb=kb)
 
 
-def _require_mode(retriever: str) -> None:
-    if retriever not in MODES:
-        raise ConfigError(f"没有这种检索 (no such retriever): {retriever}", f"--retriever {'|'.join(MODES)}")
+def _mode(name: str) -> Mode:
+    """The retriever of that name."""
+    if name not in MODES:
+        raise ConfigError(f"没有这种检索 (no such retriever): {name}", f"--retriever {'|'.join(MODES)}")
+    return cast(Mode, name)
 
 
 def _rates(text: str) -> list[float]:

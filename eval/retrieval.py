@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from embeddings.encoder import SentenceEncoder
 from eval import metrics
@@ -23,8 +23,8 @@ from eval.datasets import (
 )
 from rag.config import Settings
 from rag.ingest import sentence_encoder
-from rag.records import Question
-from rag.retrieve import DEPTH, RETRIEVERS, HybridRetriever
+from rag.records import Mode, Question
+from rag.retrieve import DEPTH, HybridRetriever
 from rag.store import Store
 
 CUTS = (1, 5, 10, 20)
@@ -51,7 +51,7 @@ def run(
     asked = sample(found, limit)
     encoder = QueryMemory(encoder or sentence_encoder(settings))
     with knowledge_base(texts, encoder, progress) as store:
-        values = {mode: measure(store, encoder, mode, asked, progress) for mode in RETRIEVERS}
+        values = {mode: measure(store, encoder, mode, asked, progress) for mode in get_args(Mode)}
         passages = store.count("chunks")
     return {
         "retrievers": {mode: _estimates(columns) for mode, columns in values.items()},
@@ -73,7 +73,7 @@ def run(
 def measure(
     store: Store,
     encoder: SentenceEncoder,
-    mode: str,
+    mode: Mode,
     questions: Sequence[ParagraphQuestion],
     progress: Progress | None = None,
 ) -> Values:

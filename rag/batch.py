@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rag.errors import InputError, PathError
-from rag.records import Answer, Question, Turn
-
-ROLES = ("user", "assistant")
+from rag.errors import InputError, PathError, QuestionError
+from rag.question import as_question
+from rag.records import Answer, Question
 
 
 class Answers(Protocol):
@@ -27,10 +26,6 @@ class Counts:
 
     answered: int
     failed: int
-
-
-class _RowError(Exception):
-    """A row cannot be used; the text says why."""
 
 
 def answer_all(
@@ -76,7 +71,7 @@ def _answer_lines(
         try:
             key, question = read_row(line)
             answer = chain.invoke(question)
-        except (_RowError, InputError) as error:
+        except InputError as error:
             bad_row(number, str(error))
             failed += 1
             continue
@@ -93,33 +88,8 @@ def read_row(line: bytes) -> tuple[Any, Question]:
         row = json.loads(line.decode("utf-8"))
         json.dumps(row, ensure_ascii=False).encode("utf-8")  # an escaped half of a surrogate pair is no text
     except (ValueError, RecursionError):
-        raise _RowError("不是 JSON → 每行写一个 JSON 对象 (not JSON; write one object a line)") from None
-    if not isinstance(row, dict) or not isinstance(row.get("question"), str):
-        raise _RowError('缺少 question → 写成 {"id": …, "question": "…"} (no question in it)')
-    history = tuple(_turns(row.get("history") or ()))
-    articles = tuple(_articles(row.get("articles") or ()))
-    return row.get("id"), Question(row["question"], history, articles)
-
-
-def _turns(history: Any) -> Iterator[Turn]:
-    for turn in history if isinstance(history, list | tuple) else (None,):
-        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-        if role not in ROLES or not isinstance(content, str):
-            raise _RowError(
-                'history 不对 → 写成 [{"role": "user" 或 "assistant", "content": "…"}] (bad history)'
-            )
-        yield Turn(role, content)
-
-
-def _articles(articles: Any) -> Iterator[int | tuple[str, int]]:
-    for article in articles if isinstance(articles, list | tuple) else (None,):
-        match article:
-            case bool():
-                pass
-            case int():
-                yield article
-                continue
-            case [str() as document, int() as number] if not isinstance(number, bool):
-                yield document, number
-                continue
-        raise _RowError("articles 不对 → 写编号, 或 [文档, 编号] (bad articles)")
+        raise QuestionError(
+            "不是 JSON (not JSON)", "每行写一个 JSON 对象 (write one object a line)"
+        ) from None
+    question = as_question(row)
+    return row.get("id"), question

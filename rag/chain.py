@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import run_in_executor
 
 from rag.condense import condense
 from rag.confidence import signals
@@ -16,6 +17,7 @@ from rag.errors import QuestionError
 from rag.extract import Evidence, Part, Source, compose
 from rag.ingest import sentence_encoder
 from rag.intent import Intent, understand
+from rag.question import as_question
 from rag.records import (
     Answer,
     AnswerSentence,
@@ -27,7 +29,6 @@ from rag.records import (
     Question,
     Retrieved,
     Said,
-    Turn,
 )
 from rag.retrieve import HybridRetriever, Retrieval
 from rag.store import Store
@@ -116,11 +117,40 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
             )
         )
 
+    async def astream(  # type: ignore[override]
+        self,
+        input: Question | Mapping[str, Any],
+        config: RunnableConfig | None = None,
+        **kwargs: Any | None,
+    ) -> AsyncIterator[Event]:
+        """The events of ``stream``, computed in a thread of their own."""
+        events = self.stream(input, config)
+        while (event := await run_in_executor(config, next, events, None)) is not None:
+            yield event
+
+    def transform(  # what comes after the chain in a sequence is given the answer, also when streamed
+        self,
+        input: Iterator[Question | Mapping[str, Any]],
+        config: RunnableConfig | None = None,
+        **kwargs: Any | None,
+    ) -> Iterator[Answer]:
+        for asked in input:
+            yield self.invoke(asked, config)
+
+    async def atransform(
+        self,
+        input: AsyncIterator[Question | Mapping[str, Any]],
+        config: RunnableConfig | None = None,
+        **kwargs: Any | None,
+    ) -> AsyncIterator[Answer]:
+        async for asked in input:
+            yield await self.ainvoke(asked, config)
+
     def search(
         self, question: str, limit: int = 10, articles: Sequence[int | tuple[str, int]] = ()
     ) -> list[Passage]:
         """Retrieval alone: the best passages, best first."""
-        asked = Question(question, articles=tuple(articles))
+        asked = as_question(Question(question, articles=tuple(articles)))
         return list(self.retriever.retrieve(replace(asked, text=self._checked(asked)), limit).passages)
 
     def examples(self, n: int = 4) -> list[str]:
@@ -138,11 +168,6 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
             raise QuestionError(
                 f"问题有 {len(text)} 字, 超过上限 {self.settings.max_question} (the question is too long)",
                 "缩短问题, 或调高 max_question (shorten it)",
-            )
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise QuestionError(
-                "问题含有不成对的代理字符 (the question has lone surrogates)",
-                "去掉无法显示的字符 (remove them)",
             )
         return condense(question, lambda term: self.store.document_frequency([term])[term] > 0)
 
@@ -166,20 +191,6 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         if not near:
             return NOTHING
         return NOTHING + "内容相近的是" + "、".join(f"《{title}》" for title in near) + "。"
-
-
-def as_question(value: Question | Mapping[str, Any]) -> Question:
-    """A Question from what a caller gives; raises QuestionError for a wrong shape."""
-    if isinstance(value, Question):
-        return value
-    try:
-        history = tuple(Turn(turn["role"], turn["content"]) for turn in value.get("history") or ())
-        articles = tuple(a if isinstance(a, int) else (a[0], a[1]) for a in value.get("articles") or ())
-        return Question(value["question"], history, articles)
-    except (KeyError, TypeError, IndexError) as error:
-        raise QuestionError(
-            f"问题的格式不对 (malformed question): {error}", "需要 {question, history?, articles?}"
-        ) from None
 
 
 def open_chain(settings: Settings) -> Chain:

@@ -13,7 +13,7 @@ _REFERS = re.compile(
     r"|[它其该]|这[个些篇项里次]|那[个些篇项里次边]|上面|刚才|前面|前者|后者|他们|她们|后来|呢\s*[?？]?$"
 )
 _SHORT = 12
-_TURNS = 2
+_TURNS, _TURN_LENGTH = 2, 300
 
 
 def condense(question: Question, knows: Callable[[str], bool] = lambda term: True) -> str:
@@ -24,7 +24,9 @@ def condense(question: Question, knows: Callable[[str], bool] = lambda term: Tru
     one, cannot steer the search.
     """
     asked = question.text.strip()
-    earlier = [turn.content.strip() for turn in question.history if turn.role == "user"][-_TURNS:]
+    earlier = [turn.content.strip()[:_TURN_LENGTH] for turn in question.history if turn.role == "user"][
+        -_TURNS:
+    ]
     if not earlier:
         return asked
     short = len(asked) <= _SHORT and all(map(knows, terms(asked)))

@@ -22,7 +22,7 @@ from rag.store import IndexedChunk, Store, StoredDocument, Vector
 if TYPE_CHECKING:
     from embeddings.encoder import SentenceEncoder
 
-PIPELINE = "1"  # raise it with every change to outline, chunk, lexicon or to the text that is embedded
+PIPELINE = "2"  # raise it with every change to outline, chunk, lexicon or to the text that is embedded
 
 Step = Literal["read", "split", "embed", "store"]
 Progress = Callable[[Step, int, int], None]  # step, done, total

@@ -13,6 +13,7 @@ from typing import Any, Literal
 Level = int | Literal["item"]
 Support = Literal["quoted", "supported", "unsupported"]
 Role = Literal["user", "assistant"]
+Mode = Literal["dense", "lexical", "hybrid"]  # of retrieval
 
 
 @dataclass(frozen=True, slots=True)

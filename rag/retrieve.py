@@ -22,12 +22,11 @@ from embeddings.encoder import SentenceEncoder
 from rag.errors import QuestionError
 from rag.intent import topic
 from rag.lexicon import STOPWORDS, natural, tokens, words
-from rag.records import Passage, Question
+from rag.records import Mode, Passage, Question
 from rag.store import Store, Vector
 from rag.vectors import VectorIndex, load_or_build
 
 DEPTH = 50  # how many chunks of each ranking take part in the fusion
-RETRIEVERS = ("dense", "lexical", "hybrid")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,12 +60,12 @@ class HybridRetriever(BaseRetriever):
     it returns hold the place: document, article, section, start, end and score.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     store: Store
     encoder: SentenceEncoder
-    limit: int = 10
-    mode: str = "hybrid"
+    k: int = 10
+    mode: Mode = "hybrid"
 
     _index: VectorIndex | None = PrivateAttr(default=None)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -74,7 +73,7 @@ class HybridRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[LangChainDocument]:
-        passages = self.retrieve(Question(query), limit=self.limit if k is None else k).passages
+        passages = self.retrieve(Question(query), limit=self.k if k is None else k).passages
         return [
             LangChainDocument(
                 page_content=p.text,

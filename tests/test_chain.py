@@ -247,9 +247,6 @@ def test_a_malformed_question_is_told(small: Chain, value: dict[str, Any]) -> No
         small.invoke(value)
 
 
-@pytest.mark.xfail(
-    raises=(AttributeError, TypeError, UnicodeEncodeError), strict=True, reason="open: types unchecked"
-)
 @pytest.mark.parametrize(
     "value",
     [

@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,8 +15,8 @@ from fakes import FakeEncoder
 from fakes_ui import NAME, FakeChain, fake_chain
 from typer.testing import CliRunner, Result
 
+from rag.chain import open_chain
 from rag.cli import app
-from rag.config import Settings
 from rag.errors import QuestionError
 from rag.records import Answer, Done, Question
 from rag.store import DATABASE, Store
@@ -41,13 +39,7 @@ class CliChain(FakeChain):
 @pytest.fixture(autouse=True)
 def no_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No model is loaded, and nothing outside the test's folder is read."""
-    chain = ModuleType("rag.chain")
-
-    def open_chain(settings: Settings) -> CliChain:
-        return CliChain(Store.open(settings.kb))
-
-    chain.open_chain = open_chain  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "rag.chain", chain)
+    monkeypatch.setattr("rag.chain.open_chain", lambda settings: CliChain(Store.open(settings.kb)))
     monkeypatch.setattr("rag.ingest.sentence_encoder", lambda settings: FakeEncoder())
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("YOUJU_")]:
@@ -58,8 +50,8 @@ def no_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def real_chain(no_model: None, monkeypatch: pytest.MonkeyPatch, doc: Path) -> None:
     """The real chain, with the fake encoder, over a knowledge base that has been filled."""
-    monkeypatch.delitem(sys.modules, "rag.chain")
-    monkeypatch.setattr(import_module("rag.chain"), "sentence_encoder", lambda settings: FakeEncoder())
+    monkeypatch.setattr("rag.chain.open_chain", open_chain)
+    monkeypatch.setattr("rag.chain.sentence_encoder", lambda settings: FakeEncoder())
     assert run("ingest", doc).exit_code == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from builders import compilation, document, fill
@@ -14,8 +14,8 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 
 from embeddings.encoder import SentenceEncoder
 from rag.errors import QuestionError
-from rag.records import Question
-from rag.retrieve import RETRIEVERS, HybridRetriever
+from rag.records import Mode, Question
+from rag.retrieve import HybridRetriever
 from rag.store import Store
 
 QUESTION = "护理员入职奖励多少钱？"
@@ -72,7 +72,7 @@ def test_documents_for_langchain_hold_their_place(retriever: HybridRetriever, sa
     assert "6000元入职奖励" in found[0].page_content
 
 
-@pytest.mark.parametrize("mode", RETRIEVERS)
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_every_mode_finds_it(sample_store: Store, encoder: SentenceEncoder, mode: str) -> None:
     found = HybridRetriever(store=sample_store, encoder=encoder, mode=mode).retrieve(Question(QUESTION), 5)
     assert any("6000元入职奖励" in "".join(p.text.split()) for p in found.passages)
@@ -138,7 +138,7 @@ def test_ways_to_write_a_question_find_the_same(retriever: HybridRetriever, aske
     assert first.text == retriever.retrieve(Question(plain), 5).passages[0].text
 
 
-@pytest.mark.parametrize("mode", RETRIEVERS)
+@pytest.mark.parametrize("mode", get_args(Mode))
 @pytest.mark.parametrize(
     "question",
     ["的", "什么是什么？", "？！", "。。。", '" OR "', "*", "NEAR(a b)", "\u200b", "👍🏽", "a" * 2000],
