@@ -25,7 +25,9 @@ OTHER = 0.93  # … of another article
 _UNFIT = 0.6
 MOST = 3  # sentences of an answer that is no list
 _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
-_STRAY = re.compile(r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])|\s+(?=[,;:!?%)”’》])|(?<=[“‘《(])\s+")
+_STRAY = re.compile(
+    r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])|(?<=[,;:])\s+(?=[^\x00-\x7f])|\s+(?=[,;:!?%)”’》])|(?<=[“‘《(])\s+"
+)
 _LEAD = re.compile(
     r"^(?:[一二三四五六七八九十]{1,3}、|[(（][一二三四五六七八九十\d]{1,3}[)）]|\d{1,2}(?:[.．、](?!\d)|(?=[\u3400-\u9fff]))|[①-⑳]|#{1,6}\s|[-*•]\s)\s*"
 )
