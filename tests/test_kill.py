@@ -101,14 +101,19 @@ def _kill_at_random_moments(folder: Path, model: str, articles: int) -> None:
         current = 1
         rng = random.Random(20)
         killed = 0
-        for _ in range(KILLS):
+        for _ in range(4 * KILLS):
             target = 1 - current
             path.write_text(texts[target], encoding="utf-8")
-            killed += _run(child, kb, path, rng.uniform(0, whole)) == -signal.SIGKILL
+            if _run(child, kb, path, rng.uniform(0, whole)) == -signal.SIGKILL:
+                killed += 1
+            else:  # it was quicker: how long one takes varies with what else the machine does
+                whole *= 0.9
             state = _state(kb)
             assert state in (complete[current], complete[target])
             current = complete.index(state)
-        assert killed >= KILLS // 2
+            if killed == KILLS:
+                break
+        assert killed == KILLS
         path.write_text(texts[1 - current], encoding="utf-8")
         assert _run(child, kb, path) == 0  # and the next ingest goes through
         assert _state(kb) == complete[1 - current]
