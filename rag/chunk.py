@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from rag.records import Article, Chunk, Document, Section, Span
 
-TARGET = 150  # characters of a chunk; the size that measures best, see docs/evaluation.md
+TARGET = 150  # characters of a chunk; chosen by measuring, see docs/evaluation.md
 LONGEST = 300  # a single sentence longer than this is cut at its clauses
 _CLOSING = '”’」』）)】》〉"'
 _END = re.compile(

@@ -5,6 +5,7 @@ Precedence: command-line flags > environment ``YOUJU_*`` > ``youju.toml`` in the
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def read_settings(**flags: Any) -> Settings:
     """
     try:
         return Settings(**{k: v for k, v in flags.items() if v is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{CONFIG_FILE} 不是有效的 TOML (not valid TOML): {error}", f"改正 {CONFIG_FILE} (mend the file)"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "?"

@@ -28,9 +28,6 @@ _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
 _STRAY = re.compile(
     r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])|(?<=[,;:])\s+(?=[^\x00-\x7f])|\s+(?=[,;:!?%)”’》])|(?<=[“‘《(])\s+"
 )
-_LEAD = re.compile(
-    r"^(?:[一二三四五六七八九十]{1,3}、|[(（][一二三四五六七八九十\d]{1,3}[)）]|\d{1,2}(?:[.．、](?!\d)|(?=[\u3400-\u9fff]))|[①-⑳]|#{1,6}\s|[-*•]\s)\s*"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +65,20 @@ class Source:
 
 
 def readable(quote: str) -> str:
-    """A quotation as it is shown: without stray spaces and without the number it begins with."""
-    return _LEAD.sub("", closed_up(quote))
+    """A quotation as it is shown: without the stray spaces of wrapped lines."""
+    return _STRAY.sub("", " ".join(quote.split())).strip()
 
 
-def closed_up(quote: str) -> str:
-    """Text without the stray spaces of wrapped lines."""
-    return _STRAY.sub("", " ".join(quote.split()))
+def shown(evidence: Evidence, source: Source) -> str:
+    """The evidence as it is shown: readable, without the number of the heading that it begins with.
+
+    Only a marker of the section tree is left out: other numbers at the beginning belong to what is said.
+    """
+    quote = source.quote(evidence)
+    path = source.articles[evidence.article.id].path_at(evidence.span.start)
+    if path and path[-1].start == evidence.span.start and path[-1].level != "item":
+        quote = quote.removeprefix(path[-1].marker)
+    return readable(quote)
 
 
 def compose(retrieval: Retrieval, intent: Intent, source: Source) -> list[Part]:
@@ -136,7 +140,7 @@ def _sentences(ranked: Sequence[Evidence], source: Source) -> list[Part]:
             continue
         chosen.append(evidence)
         length += len(evidence.span)
-    return [Part(readable(source.quote(e)), (e,)) for e in _in_order(chosen)]
+    return [Part(shown(e, source), (e,)) for e in _in_order(chosen)]
 
 
 def _in_order(chosen: Sequence[Evidence]) -> list[Evidence]:
@@ -153,7 +157,7 @@ def _locate(ranked: Sequence[Evidence], source: Source) -> list[Part]:
         if evidence.article.id in seen or evidence.score < 0.85 * ranked[0].score:
             continue
         seen.add(evidence.article.id)
-        parts.append(Part(f"{_place(evidence)}：{readable(source.quote(evidence))}", (evidence,)))
+        parts.append(Part(f"{_place(evidence)}：{shown(evidence, source)}", (evidence,)))
         if len(parts) == 2:
             break
     return parts
@@ -161,7 +165,7 @@ def _locate(ranked: Sequence[Evidence], source: Source) -> list[Part]:
 
 def _place(evidence: Evidence) -> str:
     category = f"（{evidence.article.category}）" if evidence.article.category else ""
-    path = " › ".join(map(closed_up, evidence.section))
+    path = " › ".join(map(readable, evidence.section))
     return f"《{evidence.article.title}》{category}{'，' + path if path else ''}"
 
 
@@ -174,7 +178,7 @@ def _compare(ranked: Sequence[Evidence], source: Source) -> list[Part]:
     others = [e for e in rest if e.score >= 0.6 * first.score][:1]
     if not others:
         return _sentences(ranked, source)
-    return [Part(f"《{e.article.title}》：{readable(source.quote(e))}", (e,)) for e in (first, *others)]
+    return [Part(f"《{e.article.title}》：{shown(e, source)}", (e,)) for e in (first, *others)]
 
 
 def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Source) -> list[Part]:
@@ -196,27 +200,14 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
     _, evidence, section = best
     text = source.texts[evidence.passage.document]
     opening = Span(section.start, section.sections[0].start)
-    lead = (
-        evidence.span
-        if opening.contains(evidence.span)
-        else _first_sentence(text, opening.start, opening.end)
-    )
+    lead = evidence.span if opening.contains(evidence.span) else _item(text, section)
     labels = tuple(s.label for s in source.articles[evidence.article.id].path_at(section.start))
-    parts = [
-        Part(
-            _colon(readable(text[lead.start : lead.end])), (Evidence(lead, evidence.passage, labels),), "lead"
-        )
+    opening_lead = Evidence(lead, evidence.passage, labels)
+    items = [Evidence(_item(text, c), evidence.passage, (*labels, c.label)) for c in section.sections]
+    return [
+        Part(_colon(shown(opening_lead, source)), (opening_lead,), "lead"),
+        *(Part(shown(item, source), (item,), "item") for item in items),
     ]
-    for child in section.sections:
-        span = _item(text, child)
-        parts.append(
-            Part(
-                readable(text[span.start : span.end]),
-                (Evidence(span, evidence.passage, (*labels, child.label)),),
-                "item",
-            )
-        )
-    return parts
 
 
 def _enclosing(article: Article, span: Span, count: int | None) -> list[tuple[Section, ...]]:

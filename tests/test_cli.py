@@ -382,6 +382,11 @@ def test_a_bad_setting_is_named(doc: Path, monkeypatch: pytest.MonkeyPatch, kb: 
     refused("ingest", doc, says=("batch_size", "YOUJU_BATCH_SIZE"))
 
 
+def test_a_malformed_settings_file_is_named(tmp_path: Path, kb: Path) -> None:
+    (tmp_path / "youju.toml").write_text("port = = 1", encoding="utf-8")
+    refused("ask", "问题", says=("youju.toml", "TOML"))
+
+
 def test_a_port_in_use_is_named(kb: Path) -> None:
     import socket
 
