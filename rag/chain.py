@@ -16,7 +16,7 @@ from rag.config import Settings
 from rag.errors import QuestionError
 from rag.extract import Evidence, Part, Source, compose
 from rag.ingest import sentence_encoder
-from rag.intent import Intent, understand
+from rag.intent import understand
 from rag.question import as_question
 from rag.records import (
     Answer,
@@ -102,7 +102,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
             said.append(sentence)
         refused = not said
         if refused:
-            said = [AnswerSentence(self._refusal(retrieval, intent), (), "supported")]
+            said = [AnswerSentence(_refusal(retrieval), (), "supported")]
             yield Said(said[0])
         yield Done(
             Answer(
@@ -185,13 +185,6 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
                 texts[name] = document.text
         return Source(texts, articles)
 
-    def _refusal(self, retrieval: Retrieval, intent: Intent) -> str:
-        """Says that the documents do not hold it, and where they speak of something near."""
-        near = list(dict.fromkeys(p.article.title for p in retrieval.passages[:5]))[:2]
-        if not near:
-            return NOTHING
-        return NOTHING + "内容相近的是" + "、".join(f"《{title}》" for title in near) + "。"
-
 
 def open_chain(settings: Settings) -> Chain:
     """The chain over the knowledge base that the settings name.
@@ -203,6 +196,14 @@ def open_chain(settings: Settings) -> Chain:
     encoder = sentence_encoder(settings)
     store.require_model(encoder.identity, encoder.dimension)
     return Chain(HybridRetriever(store=store, encoder=encoder), settings)
+
+
+def _refusal(retrieval: Retrieval) -> str:
+    """Says that the documents do not hold it, and where they speak of something near."""
+    near = list(dict.fromkeys(p.article.title for p in retrieval.passages[:5]))[:2]
+    if not near:
+        return NOTHING
+    return NOTHING + "内容相近的是" + "、".join(f"《{title}》" for title in near) + "。"
 
 
 def _cite(evidence: Evidence, source: Source, known: dict[tuple[str, int, int], Citation]) -> Citation:

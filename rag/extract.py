@@ -83,7 +83,7 @@ def shown(evidence: Evidence, source: Source) -> str:
 
 def compose(retrieval: Retrieval, intent: Intent, source: Source) -> list[Part]:
     """The parts of the answer, in reading order; empty where nothing was found."""
-    ranked = rank(retrieval, intent, source)
+    ranked = rank(retrieval, intent)
     if not ranked:
         return []
     if intent.kind == "locate":
@@ -97,7 +97,7 @@ def compose(retrieval: Retrieval, intent: Intent, source: Source) -> list[Part]:
     return _sentences(ranked, source)
 
 
-def rank(retrieval: Retrieval, intent: Intent, source: Source) -> list[Evidence]:
+def rank(retrieval: Retrieval, intent: Intent) -> list[Evidence]:
     """The sentences of the best passages, best first.
 
     A sentence's score adds its passage's fused score (twice), its own cosine, the share of the question's

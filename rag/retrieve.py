@@ -21,7 +21,7 @@ from pydantic import ConfigDict, PrivateAttr
 from embeddings.encoder import SentenceEncoder
 from rag.errors import QuestionError
 from rag.intent import topic
-from rag.lexicon import STOPWORDS, natural, tokens, words
+from rag.lexicon import natural, terms, tokens
 from rag.records import Mode, Passage, Question
 from rag.store import Store, Vector
 from rag.vectors import VectorIndex, load_or_build
@@ -110,9 +110,8 @@ class HybridRetriever(BaseRetriever):
         frequency = self.store.document_frequency(found)
         chunks = self.store.count("chunks")
         weights = {t: log(1 + (chunks - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
-        terms = tuple(w for w in dict.fromkeys(words(folded)) if w not in STOPWORDS)
         unknown = frozenset(t for t, n in frequency.items() if n == 0)
-        return Query(folded, vector, weights, terms, unknown)
+        return Query(folded, vector, weights, tuple(terms(folded)), unknown)
 
     def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
         inside = None if articles is None else self.store.chunk_ids(articles)

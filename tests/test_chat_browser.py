@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import socket
 import threading
 import time
@@ -21,7 +19,7 @@ import pytest
 import uvicorn
 from fakes import FakeEncoder
 from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME, FakeChain, fake_chain, written
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from rag.chain import Chain
 from rag.config import Settings
@@ -35,16 +33,6 @@ pytestmark = pytest.mark.browser
 SAMPLES = Path(__file__).parent.parent / "samples"
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
 LISTING = "村级网格员、田间课堂、返乡青年"  # answered by three items
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -101,19 +89,6 @@ def sample_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     retriever = HybridRetriever(store=Store.open(settings.kb), encoder=FakeEncoder())
     with serving(settings, Chain(retriever, settings)) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("YOUJU_REQUIRE_BROWSER") == "1":
-            pytest.fail("no Chromium found, and YOUJU_REQUIRE_BROWSER=1 asks for one")
-        pytest.skip("no Chromium found (set YOUJU_REQUIRE_BROWSER=1 to make this a failure)")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import builtins
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from eval.report import EXPECTED, failed, report, write_report
 from eval.score import METRICS
 from rag.errors import ConfigError, PathError
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 #        0123456789
 TEXT = "青禾塔高三十二米，共七层。"
 EVIL = "<script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">"
@@ -137,19 +134,6 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 # -- in Chromium --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        if os.environ.get("YOUJU_REQUIRE_BROWSER") == "1":
-            pytest.fail("no Chromium found, and YOUJU_REQUIRE_BROWSER=1 asks for one")
-        pytest.skip("no Chromium found (set YOUJU_REQUIRE_BROWSER=1 to make this a failure)")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
