@@ -6,6 +6,7 @@ import json as jsons
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, cast, get_args
@@ -17,9 +18,12 @@ from rag.errors import ConfigError, PathError
 from rag.records import Mode
 
 if TYPE_CHECKING:
+    from eval.bench import Bench
     from eval.cases import GoldCase, Library
+    from eval.chains import Answers
     from eval.metrics import Estimate
     from rag.config import Settings
+    from rag.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +40,12 @@ Cases = Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="评测题 (go
 JsonOut = Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="结果 (write the result)")]
 Paragraphs = Annotated[Path, typer.Option("--paragraphs", metavar="P.jsonl", help="段落 (paragraphs)")]
 Questions = Annotated[Path, typer.Option("--questions", metavar="Q.jsonl", help="问题 (their questions)")]
+Chain = Annotated[
+    str | None,
+    typer.Option(
+        "--chain", metavar="MODULE:FUNCTION", help="评测别的链或检索器 (measure another chain or retriever)"
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="只问这么多题 (ask only so many)")]
 
 
@@ -72,8 +82,9 @@ def cases(
         Path | None, typer.Option("--gate", metavar="GATE.toml", help="门槛, 不达则退出码 1 (fail below it)")
     ] = None,
     retriever: Annotated[
-        str, typer.Option("--retriever", help=f"检索方式 (which retriever): {', '.join(MODES)}")
-    ] = "hybrid",
+        str | None, typer.Option("--retriever", help=f"检索方式 (which retriever): {', '.join(MODES)}")
+    ] = None,
+    chain: Chain = None,
 ) -> None:
     """用评测题评测问答。Answer gold questions and measure the answers.
 
@@ -83,7 +94,12 @@ def cases(
 
     bounds = gates.read_gate(gate) if gate else []
     old = gates.read_result(baseline) if baseline else None
-    result = _run_cases(file, _settings(kb), _mode(retriever), json)
+    if chain and retriever:
+        raise ConfigError(
+            "--retriever 只用于有据自己的链 (is for the project's own chain)",
+            "去掉其中一个 (give one of the two)",
+        )
+    result = _run_cases(file, _settings(kb), chain or _mode(retriever or "hybrid"), json)
     if json:
         _write(json, _as_text(result))
     if report:
@@ -137,16 +153,21 @@ def draft(
 @app.command()
 @told
 def retrieval(
-    paragraphs: Paragraphs, questions: Questions, limit: Limit = None, json: JsonOut = None
+    paragraphs: Paragraphs,
+    questions: Questions,
+    limit: Limit = None,
+    json: JsonOut = None,
+    chain: Chain = None,
 ) -> None:
     """段落检索 (CMRC, DRCD)。Open retrieval: find the paragraph of each question."""
     from eval.retrieval import run
 
-    with _bars() as show:
-        result = run(paragraphs, questions, _settings(), limit, show)
-    if json:
-        _write(json, _as_text(_dated(result)))
+    with _bench(json, chain) as bench:
+        result = run(paragraphs, questions, bench, limit)
+    _written(json, result)
     for name, found in result["retrievers"].items():
+        _print_estimates(name, found)
+    for name, found in result["differences"].items():
         _print_estimates(name, found)
 
 
@@ -160,14 +181,14 @@ def openqa(
     ] = 0.5,
     limit: Limit = None,
     json: JsonOut = None,
+    chain: Chain = None,
 ) -> None:
     """开放问答, 部分段落拿掉, 其问题应拒答。Open question answering with paragraphs withheld."""
     from eval.openqa import run
 
-    with _bars() as show:
-        result = run(paragraphs, questions, _settings(), withheld, limit=limit, progress=show)
-    if json:
-        _write(json, _as_text(_dated(result)))
+    with _bench(json, chain) as bench:
+        result = run(paragraphs, questions, bench, withheld, limit=limit)
+    _written(json, result)
     _print_estimates("指标 metric", result["metrics"])
 
 
@@ -180,14 +201,14 @@ def rgb(
     ] = "0,0.2,0.4,0.6,0.8,1.0",
     limit: Limit = None,
     json: JsonOut = None,
+    chain: Chain = None,
 ) -> None:
     """RGB: 噪声、拒答、整合、反事实。RGB's protocols: noise, rejection, integration, counterfactual."""
     from eval.rgb import run
 
-    with _bars() as show:
-        result = run(file, _settings(), _rates(noise), limit=limit, progress=show)
-    if json:
-        _write(json, _as_text(_dated(result)))
+    with _bench(json, chain) as bench:
+        result = run(file, bench, _rates(noise), limit=limit)
+    _written(json, result)
     for rate, found in result["noise"].items():
         _print_estimates(f"noise {rate}", found)
 
@@ -195,26 +216,52 @@ def rgb(
 # -- running ------------------------------------------------------------------------------------------------
 
 
-def _run_cases(file: Path, settings: Settings, retriever: Mode, out: Path | None) -> dict[str, Any]:
-    """The result of the cases, with its date and duration; resumable beside ``out``."""
+def _run_cases(file: Path, settings: Settings, which: str, out: Path | None) -> dict[str, Any]:
+    """The result of the cases, answered by ``which`` retriever or other chain; resumable beside ``out``."""
     import time
 
     gold, library = _load(file, settings)
-    from eval.provenance import provenance
+    from eval.chains import OWN
+    from eval.provenance import documents, provenance
     from eval.run import evaluate
-    from rag.chain import open_chain
 
     begun = time.perf_counter()
-    chain = open_chain(settings)
-    chain.retriever.mode = retriever
-    about = provenance(settings, chain.store, file, retriever)
-    journal = out.with_name(out.name + ".answers.jsonl") if out else None
+    chain, store = _chain(which, settings, library)
+    made_by = {"chain": OWN, "retriever": which} if which in MODES else {"chain": which}
+    about = {**provenance(settings, [file]), **documents(store), **made_by}
     with _bars() as show:
         result = evaluate(
-            chain, gold, library, about, journal, lambda done, total: show("回答 answer", done, total)
+            chain, gold, library, about, out, lambda done, total: show("回答 answer", done, total)
         )
     result["settings"]["seconds"] = round(time.perf_counter() - begun, 1)
     return _dated(result)
+
+
+def _chain(which: str, settings: Settings, library: Library) -> tuple[Answers, Store]:
+    """The chain with a retriever of its own, or ``module:function``, over the settings' knowledge base."""
+    from rag import chain as own
+    from rag.ingest import sentence_encoder
+    from rag.store import Store
+
+    if which in MODES:
+        opened = own.open_chain(settings)
+        opened.retriever.mode = _mode(which)
+        return opened, opened.store
+    from eval.chains import as_chain, named
+
+    make, store = named(which), Store.open(settings.kb)
+    return as_chain(make(store, sentence_encoder(settings), settings), library), store
+
+
+@contextmanager
+def _bench(out: Path | None, chain: str | None) -> Iterator[Bench]:
+    """What a run over public rows is given, with bars for its progress."""
+    from eval.bench import Bench
+    from eval.chains import named
+
+    with _bars() as show:
+        bench = Bench(_settings(), out=out, progress=show)
+        yield replace(bench, make=named(chain), name=chain) if chain else bench
 
 
 def _load(file: Path, settings: Settings) -> tuple[list[GoldCase], Library]:
@@ -255,6 +302,11 @@ def _dated(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # -- output -------------------------------------------------------------------------------------------------
+
+
+def _written(path: Path | None, result: Mapping[str, Any]) -> None:
+    if path:
+        _write(path, _as_text(_dated(result)))
 
 
 def _as_text(result: Mapping[str, Any]) -> str:

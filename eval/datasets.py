@@ -1,4 +1,4 @@
-"""Public benchmark rows, and a temporary knowledge base of their texts.
+"""Public benchmark rows: questions, and the texts that answer them or do not.
 
 CMRC 2018 (Cui et al., arXiv:1810.07366) and DRCD (Shao et al., arXiv:1806.00920) come as two files of JSON
 lines: paragraphs ``{id, title?, text}`` and questions ``{id, paragraph, question, answers}``. RGB (Chen et
@@ -7,38 +7,20 @@ al., arXiv:2309.01431) comes as one: ``{id, query, answer, positive, negative}``
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from embeddings.encoder import Array, SentenceEncoder, Spans
-from embeddings.encoder import Progress as Counted
-from rag import vectors
-from rag.chunk import chunks
 from rag.errors import InputError, PathError
-from rag.ingest import PassageEncoder, embedded_text
-from rag.lexicon import tokens
-from rag.records import Answer, Article, Chunk, Document, Outline, Question
-from rag.store import IndexedChunk, Store
 
-Progress = Callable[[str, int, int], None]  # step, done, total
 Alternatives = tuple[str, ...]
 Row = dict[str, Any]
 
 
 class DatasetError(InputError):
     """A file of questions or paragraphs is missing, or a line of it cannot be used."""
-
-
-class Answerer(Protocol):
-    """What is evaluated: ``rag.chain.Chain``, or any chain whose ``invoke`` gives an Answer."""
-
-    def invoke(self, question: Question, /) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,97 +216,3 @@ def _groups(row: Row, place: str) -> tuple[tuple[str, ...], ...]:
     if isinstance(value, list) and value and isinstance(value[0], list):
         return tuple(_texts({"positive": group}, "positive", place) for group in value)
     return (_texts(row, "positive", place),)
-
-
-# -- knowledge bases ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def knowledge_base(
-    paragraphs: Sequence[Paragraph], encoder: PassageEncoder, progress: Progress | None = None
-) -> Iterator[Store]:
-    """A temporary knowledge base, each paragraph a document of one article; open for reading."""
-    with tempfile.TemporaryDirectory(prefix="youju-eval-") as folder:
-        fill(Path(folder), paragraphs, encoder, progress)
-        with Store.open(Path(folder)) as store:
-            yield store
-
-
-def fill(
-    folder: Path,
-    paragraphs: Sequence[Paragraph],
-    encoder: PassageEncoder,
-    progress: Progress | None = None,
-) -> None:
-    """Put the paragraphs into the knowledge base in ``folder``, in one transaction."""
-    tell: Progress = progress or (lambda step, done, total: None)
-    prepared = [_prepared(paragraph) for paragraph in paragraphs]
-    inputs = [embedded_text(p.document, chunk) for p in prepared for chunk in p.chunks]
-    passages, sentences = encoder.encode_with_spans(
-        [text for text, _ in inputs],
-        [spans for _, spans in inputs],
-        progress=lambda done, total: tell("embed", done, total),
-    )
-    embedded = zip(passages, sentences, strict=True)
-    with Store.open(folder, writable=True, create=True) as store:
-        with store.transaction():
-            store.set_model(encoder.identity, encoder.dimension)
-            for p in prepared:
-                indexed = [_indexed(p, chunk, *next(embedded)) for chunk in p.chunks]
-                store.put(p.document, Outline((p.article,)), indexed)
-        vectors.build(store)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A paragraph as a document."""
-
-    document: Document
-    article: Article
-    chunks: list[Chunk]
-
-
-def _prepared(paragraph: Paragraph) -> _Prepared:
-    """The paragraph as a whole: the numbers in an encyclopedia's text mark no sections."""
-    digest = hashlib.sha256(paragraph.text.encode()).hexdigest()
-    document = Document(paragraph.id, digest, paragraph.text, "utf-8")
-    article = Article(0, len(paragraph.text), 1, paragraph.title)
-    return _Prepared(document, article, chunks(document, article))
-
-
-def _indexed(prepared: _Prepared, chunk: Chunk, vector: Array, sentence_vectors: Array) -> IndexedChunk:
-    body = " ".join(tokens(prepared.document.text[chunk.start : chunk.end]))
-    return IndexedChunk(chunk, vector, sentence_vectors, body, " ".join(tokens(prepared.article.title)))
-
-
-def _silent(done: int, total: int) -> None:
-    """Reports no progress."""
-
-
-class QueryMemory(SentenceEncoder):
-    """An encoder that computes the vector of each question once."""
-
-    def __init__(self, encoder: SentenceEncoder) -> None:
-        self._encoder = encoder
-        self._known: dict[str, Array] = {}
-
-    @property
-    def identity(self) -> str:
-        return self._encoder.identity
-
-    @property
-    def dimension(self) -> int:
-        return self._encoder.dimension
-
-    def encode_query(self, text: str) -> Array:
-        if text not in self._known:
-            self._known[text] = self._encoder.encode_query(text)
-        return self._known[text]
-
-    def encode_passages(self, texts: Sequence[str], progress: Counted = _silent) -> Array:
-        return self._encoder.encode_passages(texts, progress)
-
-    def encode_with_spans(
-        self, texts: Sequence[str], spans: Sequence[Spans], progress: Counted = _silent
-    ) -> tuple[Array, list[Array]]:
-        return self._encoder.encode_with_spans(texts, spans, progress)

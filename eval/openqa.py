@@ -7,64 +7,45 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embeddings.encoder import SentenceEncoder
 from eval import metrics
+from eval.bench import Bench, Progress, Run
+from eval.chains import LENGTH, Answers, Json, ask
 from eval.datasets import (
-    Answerer,
     DatasetError,
     Paragraph,
     ParagraphQuestion,
-    Progress,
-    QueryMemory,
-    knowledge_base,
     read_paragraphs,
     read_questions,
     sample,
 )
-from rag.chain import Chain
-from rag.config import Settings
-from rag.ingest import sentence_encoder
 from rag.lexicon import natural
-from rag.records import Answer, Question
-from rag.retrieve import HybridRetriever
-from rag.store import Store
 
-LENGTH = 400  # characters of an answer in which the accepted words must stand
 THRESHOLDS = tuple(i / 100 for i in range(0, 101, 5))
-
-MakeChain = Callable[[Store, SentenceEncoder, Settings], Answerer]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One question and what became of it."""
+    """One question and what became of it: the answer in the shape of ``Answer.as_json``."""
 
     question: ParagraphQuestion
     answerable: bool
-    answer: Answer
-
-
-def youju(store: Store, encoder: SentenceEncoder, settings: Settings) -> Answerer:
-    """The project's own chain."""
-    return Chain(HybridRetriever(store=store, encoder=encoder), settings)
+    answer: Json
 
 
 def run(
     paragraphs: Path,
     questions: Path,
-    settings: Settings,
+    bench: Bench,
     withheld: float = 0.5,
     seed: int = 0,
     limit: int | None = None,
-    progress: Progress | None = None,
-    encoder: SentenceEncoder | None = None,
-    make_chain: MakeChain = youju,
-) -> dict[str, Any]:
+) -> Json:
     """Ask the questions (``limit`` of them) of a knowledge base that lacks a share ``withheld`` of the texts.
 
     ``{"metrics": {measure: estimate}, "curve": […], "settings": …}``. Over the questions whose text is there,
@@ -82,64 +63,58 @@ def run(
     found = read_questions(questions, texts)
     asked = sample(found, limit)
     kept = _kept(texts, withheld, seed)
-    encoder = QueryMemory(encoder or sentence_encoder(settings))
-    with knowledge_base(kept, encoder, progress) as store:
-        chain = make_chain(store, encoder, settings)
-        outcomes = answered(chain, asked, {paragraph.id for paragraph in kept}, progress)
-    return {
-        "metrics": _estimates(outcomes),
-        "curve": curve(outcomes),
-        "settings": {
-            "paragraphs": len(texts),
-            "kept": len(kept),
-            "questions": len(asked),
-            "blank_questions": sum(question.blank for question in found),  # not asked
-            "withheld": withheld,
-            "seed": seed,
-            "refuse_below": settings.refuse_below,
-            "engine": outcomes[0].answer.engine,
-            "model": encoder.identity,
-        },
+    options = {
+        "paragraphs": len(texts),
+        "kept": len(kept),
+        "questions": len(asked),
+        "blank_questions": sum(question.blank for question in found),  # not asked
+        "withheld": withheld,
+        "seed": seed,
     }
+    with bench.opened(kept, (paragraphs, questions), options) as opened:
+        outcomes = answered(opened, asked, {paragraph.id for paragraph in kept}, bench.progress)
+    return {"metrics": _estimates(outcomes), "curve": curve(outcomes), "settings": opened.about}
 
 
 def answered(
-    chain: Answerer,
-    questions: Sequence[ParagraphQuestion],
-    kept: set[str],
-    progress: Progress | None = None,
+    opened: Run, questions: Sequence[ParagraphQuestion], kept: set[str], progress: Progress
 ) -> list[Outcome]:
     """The chain's answers."""
     outcomes = []
     for done, question in enumerate(questions, 1):
-        answer = chain.invoke(Question(question.text))
+        answer = opened.journal.remembered(question.id, partial(_asked, opened.chain, question))
         outcomes.append(Outcome(question, question.paragraph in kept, answer))
-        if progress:
-            progress("answer", done, len(questions))
+        progress("answer", done, len(questions))
     return outcomes
+
+
+def _asked(chain: Answers, question: ParagraphQuestion) -> Json:
+    """The answer without what was retrieved, which nothing here measures."""
+    answer = ask(chain, {"question": question.text}, question.id)
+    return {key: value for key, value in answer.items() if key != "retrieved"}
 
 
 def measures(outcome: Outcome) -> dict[str, float]:
     """The measures that apply to one question."""
     answer, question = outcome.answer, outcome.question
     if not outcome.answerable:
-        return {"refusals": float(answer.refused)}
-    if answer.refused:
+        return {"refusals": float(answer["refused"])}
+    if answer["refused"]:
         return {"answer@400": 0.0, "exact": 0.0, "f1": 0.0, "cited_first": 0.0, "false_refusals": 1.0}
     exact, f1 = _best_sentence(answer, question.answers)
-    cited = bool(answer.citations) and answer.citations[0].document == question.paragraph
+    cited = [citation["document"] for citation in answer["citations"]]
     return {
         "answer@400": float(holds(said(answer), question.answers)),
         "exact": exact,
         "f1": f1,
-        "cited_first": float(cited),
+        "cited_first": float(cited[:1] == [question.paragraph]),
         "false_refusals": 0.0,
     }
 
 
-def said(answer: Answer) -> str:
-    """The sentences of an answer, without citation marks."""
-    return "".join(sentence.text for sentence in answer.sentences)
+def said(answer: Json) -> str:
+    """What an answer says, without citation marks where it comes in sentences."""
+    return "".join(sentence["text"] for sentence in answer.get("sentences") or ()) or str(answer["answer"])
 
 
 def holds(text: str, answers: Sequence[str], length: int = LENGTH) -> bool:
@@ -150,7 +125,7 @@ def holds(text: str, answers: Sequence[str], length: int = LENGTH) -> bool:
 
 def curve(outcomes: Sequence[Outcome], thresholds: Sequence[float] = THRESHOLDS) -> list[dict[str, Any]]:
     """What other thresholds on the confidence would refuse; empty for a chain that gives no confidence."""
-    pairs = [(o.answer.confidence, o.answerable) for o in outcomes]
+    pairs = [(o.answer.get("confidence"), o.answerable) for o in outcomes]
     known = [(confidence, answerable) for confidence, answerable in pairs if confidence is not None]
     if len(known) < len(pairs):
         return []
@@ -180,12 +155,13 @@ def _estimates(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {name: estimate.as_json() for name, estimate in found.items() if estimate}
 
 
-def _best_sentence(answer: Answer, answers: Sequence[str]) -> tuple[float, float]:
+def _best_sentence(answer: Json, answers: Sequence[str]) -> tuple[float, float]:
     """Exact match and F1 of the sentence with the best F1."""
     wanted = [natural(text) for text in answers]
+    sentences = [sentence["text"] for sentence in answer.get("sentences") or ()] or [answer["answer"]]
     scores = [
         (metrics.cmrc_f1(text, wanted) or 0.0, metrics.cmrc_em(text, wanted) or 0.0)
-        for text in (natural(sentence.text) for sentence in answer.sentences)
+        for text in map(natural, sentences)
     ]
     f1, exact = max(scores, default=(0.0, 0.0))
     return exact, f1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rag.config import Settings
+from rag.errors import PathError
 from rag.store import Store
 
 PACKAGES = (
@@ -30,9 +31,11 @@ _ROOT = Path(__file__).resolve().parent.parent
 _CODE = ("rag", "embeddings", "eval")
 
 
-def provenance(settings: Settings, store: Store, cases: Path, retriever: str) -> dict[str, Any]:
-    """All that decides a run's answers and figures. Settings that hold secrets are left out."""
-    model = store.model
+def provenance(settings: Settings, files: Sequence[Path]) -> dict[str, Any]:
+    """What decides a run's figures besides the documents. Settings that hold secrets are left out.
+
+    Raises PathError for a file that cannot be read.
+    """
     return {
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "settings": {
@@ -40,16 +43,31 @@ def provenance(settings: Settings, store: Store, cases: Path, retriever: str) ->
             for name, value in settings.model_dump(mode="json").items()
             if not any(word in name for word in _SECRET)
         },
-        "retriever": retriever,
         "refuse_below": settings.refuse_below,
-        "model": {"identity": model[0], "dimension": model[1]} if model else None,
-        "cases": {"file": cases.name, "sha256": hashlib.sha256(cases.read_bytes()).hexdigest()},
-        "documents": [
-            {"name": d.name, "sha256": d.sha256, "pipeline": d.pipeline} for d in store.documents()
-        ],
+        "files": [{"name": file.name, "sha256": _sha256(file)} for file in files],
         "code_sha256": code_sha256(),
         "commit": commit(),
     }
+
+
+def documents(store: Store) -> dict[str, Any]:
+    """The documents of a knowledge base and the model that embedded them."""
+    model = store.model
+    return {
+        "model": {"identity": model[0], "dimension": model[1]} if model else None,
+        "documents": [
+            {"name": d.name, "sha256": d.sha256, "pipeline": d.pipeline} for d in store.documents()
+        ],
+    }
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PathError(
+            f"文件读不到 (cannot read): {file} ({error.strerror})", "检查路径 (check the path)"
+        ) from None
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -6,26 +6,17 @@ are those of ``eval.metrics`` with one gold item for each question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from embeddings.encoder import SentenceEncoder
 from eval import metrics
-from eval.datasets import (
-    ParagraphQuestion,
-    Progress,
-    QueryMemory,
-    knowledge_base,
-    read_paragraphs,
-    read_questions,
-    sample,
-)
-from rag.config import Settings
-from rag.ingest import sentence_encoder
+from eval.bench import Bench, Run
+from eval.chains import OWN, ask
+from eval.datasets import ParagraphQuestion, read_paragraphs, read_questions, sample
 from rag.records import Mode, Question
 from rag.retrieve import DEPTH, HybridRetriever
-from rag.store import Store
 
 CUTS = (1, 5, 10, 20)
 PASSAGES = 4 * DEPTH  # all that the four rankings can bring
@@ -33,60 +24,74 @@ PASSAGES = 4 * DEPTH  # all that the four rankings can bring
 Values = dict[str, list[float | None]]  # by measure, a value for each question
 
 
-def run(
-    paragraphs: Path,
-    questions: Path,
-    settings: Settings,
-    limit: int | None = None,
-    progress: Progress | None = None,
-    encoder: SentenceEncoder | None = None,
-) -> dict[str, Any]:
+Rank = Callable[[str], Iterable[str]]  # a question to the paragraphs found, best first, maybe repeated
+
+
+def run(paragraphs: Path, questions: Path, bench: Bench, limit: int | None = None) -> dict[str, Any]:
     """Each retriever's measures over the questions (``limit`` of them), and what fusing them brings.
 
-    ``{"retrievers": {name: {measure: estimate}}, "differences": {"hybrid - dense": …}, "settings": …}``;
-    a difference is paired: the same questions, both retrievers. Raises DatasetError or PathError for the files.
+    ``{"retrievers": {name: {measure: estimate}}, "differences": {"hybrid - dense": …}, "settings": …}``; a
+    difference is paired: the same questions, both retrievers. Another chain than the project's own is one
+    retriever of its own name. Raises DatasetError or PathError for the files.
     """
     texts = read_paragraphs(paragraphs)
     found = read_questions(questions, texts)
     asked = sample(found, limit)
-    encoder = QueryMemory(encoder or sentence_encoder(settings))
-    with knowledge_base(texts, encoder, progress) as store:
-        values = {mode: measure(store, encoder, mode, asked, progress) for mode in get_args(Mode)}
-        passages = store.count("chunks")
+    options = {
+        "paragraphs": len(texts),
+        "questions": len(asked),
+        "blank_questions": sum(question.blank for question in found),  # not asked
+        "depth": DEPTH,
+    }
+    with bench.opened(texts, (paragraphs, questions), options) as opened:
+        ranks = _own(opened) if bench.name == OWN else {bench.name: partial(_retrieved, opened)}
+        values = {name: _measured(opened, name, rank, asked, bench) for name, rank in ranks.items()}
+        passages = opened.store.count("chunks")
     return {
-        "retrievers": {mode: _estimates(columns) for mode, columns in values.items()},
+        "retrievers": {name: _estimates(columns) for name, columns in values.items()},
         "differences": {
-            f"hybrid - {part}": _differences(values["hybrid"], values[part]) for part in ("dense", "lexical")
+            f"hybrid - {part}": _differences(values["hybrid"], values[part])
+            for part in ("dense", "lexical")
+            if part in values
         },
-        "settings": {
-            "paragraphs": len(texts),
-            "passages": passages,
-            "questions": len(asked),
-            "blank_questions": sum(question.blank for question in found),  # not asked
-            "depth": DEPTH,
-            "seed": metrics.SEED,
-            "model": encoder.identity,
-        },
+        "settings": {**opened.about, "passages": passages},
     }
 
 
-def measure(
-    store: Store,
-    encoder: SentenceEncoder,
-    mode: Mode,
-    questions: Sequence[ParagraphQuestion],
-    progress: Progress | None = None,
+def _own(opened: Run) -> dict[str, Rank]:
+    """The project's retrievers by name."""
+
+    def ranked(retriever: HybridRetriever, question: str) -> Iterable[str]:
+        return (p.document for p in retriever.retrieve(Question(question), PASSAGES).passages)
+
+    modes: tuple[Mode, ...] = get_args(Mode)
+    return {
+        mode: partial(ranked, HybridRetriever(store=opened.store, encoder=opened.encoder, mode=mode))
+        for mode in modes
+    }
+
+
+def _retrieved(opened: Run, question: str) -> Iterable[str]:
+    """What a chain says it retrieved."""
+    return (
+        passage["document"] for passage in ask(opened.chain, {"question": question}, question)["retrieved"]
+    )
+
+
+def _measured(
+    opened: Run, name: str, rank: Rank, questions: Sequence[ParagraphQuestion], bench: Bench
 ) -> Values:
     """The measures of one retriever for each question."""
-    retriever = HybridRetriever(store=store, encoder=encoder, mode=mode)
+
+    def of(question: ParagraphQuestion) -> dict[str, float | None]:
+        return measures(list(dict.fromkeys(rank(question.text))), question.paragraph)
+
     values: Values = {}
     for done, question in enumerate(questions, 1):
-        passages = retriever.retrieve(Question(question.text), PASSAGES).passages
-        ranked = list(dict.fromkeys(passage.document for passage in passages))
-        for name, value in measures(ranked, question.paragraph).items():
-            values.setdefault(name, []).append(value)
-        if progress:
-            progress(mode, done, len(questions))
+        found = opened.journal.remembered(f"{name} {question.id}", partial(of, question))
+        for measure, value in found.items():
+            values.setdefault(measure, []).append(value)
+        bench.progress(name, done, len(questions))
     return values
 
 

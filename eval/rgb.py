@@ -12,26 +12,15 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embeddings.encoder import SentenceEncoder
 from eval import metrics
-from eval.datasets import (
-    Alternatives,
-    Answerer,
-    DatasetError,
-    Paragraph,
-    Progress,
-    QueryMemory,
-    RgbRow,
-    knowledge_base,
-    read_rgb,
-)
-from eval.openqa import MakeChain, said, youju
-from rag.config import Settings
-from rag.ingest import sentence_encoder
-from rag.records import Question
+from eval.bench import Bench, Run
+from eval.chains import Answers, ask
+from eval.datasets import Alternatives, DatasetError, Paragraph, RgbRow, read_rgb
+from eval.openqa import said
 
 NOISE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -41,14 +30,11 @@ Measures = dict[str, float]
 
 def run(
     file: Path,
-    settings: Settings,
+    bench: Bench,
     noise: Sequence[float] = NOISE,
     passages: int = 5,
     seed: int = 0,
     limit: int | None = None,
-    progress: Progress | None = None,
-    encoder: SentenceEncoder | None = None,
-    make_chain: MakeChain = youju,
 ) -> dict[str, Any]:
     """``{"protocol", "noise": {rate: {"accuracy", "refused", …}}, "settings", "absent"}``, with estimates.
 
@@ -72,26 +58,18 @@ def run(
     def choose(row: RgbRow, rate: float) -> list[str]:
         return documents(row, rate, passages, seed)
 
-    encoder = QueryMemory(encoder or sentence_encoder(settings))
     texts = dict.fromkeys(text for row in rows for rate in noise for text in choose(row, rate))
-    with knowledge_base([Paragraph(_name(text), "", text) for text in texts], encoder, progress) as store:
-        chain = make_chain(store, encoder, settings)
-        found = {}
+    options = {"questions": len(rows), "passages": passages, "documents": len(texts), "seed": seed}
+    found = {}
+    with bench.opened([Paragraph(_name(text), "", text) for text in texts], (file,), options) as opened:
         for rate in noise:
-            label = f"noise {rate:g}"
-            found[_key(rate)] = _measured(chain, rows, rate, choose, _tell(progress, label, len(rows)))
+            tell = partial(bench.progress, f"noise {rate:g}")
+            found[_key(rate)] = _measured(opened, rows, rate, choose, tell)
     return {
         "protocol": protocol,
         "noise": found,
         "absent": [p for p in ("noise", "integration", "counterfactual") if p != protocol],
-        "settings": {
-            "questions": len(rows),
-            "passages": passages,
-            "documents": len(texts),
-            "seed": seed,
-            "refuse_below": settings.refuse_below,
-            "model": encoder.identity,
-        },
+        "settings": opened.about,
     }
 
 
@@ -138,24 +116,25 @@ def correct(text: str, answer: Sequence[Alternatives]) -> bool:
 
 
 def _measured(
-    chain: Answerer, rows: Sequence[RgbRow], rate: float, choose: Choose, tell: Callable[[int], None]
+    opened: Run, rows: Sequence[RgbRow], rate: float, choose: Choose, tell: Callable[[int, int], None]
 ) -> dict[str, Any]:
     values: dict[str, list[float]] = {}
     for done, row in enumerate(rows, 1):
-        for name, value in _answered(chain, row, choose(row, rate)).items():
+        answered = partial(_answered, opened.chain, row, choose(row, rate))
+        for name, value in opened.journal.remembered(f"{rate:g} {row.id}", answered).items():
             values.setdefault(name, []).append(value)
-        tell(done)
+        tell(done, len(rows))
     found = {name: metrics.mean_interval(column) for name, column in values.items()}
     return {name: estimate.as_json() for name, estimate in found.items() if estimate}
 
 
-def _answered(chain: Answerer, row: RgbRow, texts: Iterable[str]) -> Measures:
-    names = tuple((_name(text), 1) for text in dict.fromkeys(texts))
+def _answered(chain: Answers, row: RgbRow, texts: Iterable[str]) -> Measures:
+    names = [[_name(text), 1] for text in dict.fromkeys(texts)]
     if not names:  # no document at all: nothing that could be searched
         return {"accuracy": 0.0, "refused": 1.0}
-    answer = chain.invoke(Question(row.query, articles=names))
-    text = "" if answer.refused else said(answer)
-    found = {"accuracy": float(correct(text, row.answer)), "refused": float(answer.refused)}
+    answer = ask(chain, {"question": row.query, "articles": names}, row.id)
+    text = "" if answer["refused"] else said(answer)
+    found = {"accuracy": float(correct(text, row.answer)), "refused": float(answer["refused"])}
     if row.fake:
         found["misled"] = float(correct(text, row.fake))
     return found
@@ -176,7 +155,3 @@ def _name(text: str) -> str:
 def _key(rate: float) -> str:
     """0.2 as ``"0.2"``, 1 as ``"1.0"``."""
     return str(float(rate))
-
-
-def _tell(progress: Progress | None, label: str, total: int) -> Callable[[int], None]:
-    return lambda done: progress(label, done, total) if progress else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,11 @@ import pytest
 from fakes import FakeEncoder
 
 from eval import openqa, retrieval, rgb
+from eval.bench import Bench, QueryMemory, knowledge_base
 from eval.datasets import (
     DatasetError,
     Paragraph,
-    QueryMemory,
     RgbRow,
-    knowledge_base,
     read_paragraphs,
     read_questions,
     read_rgb,
@@ -24,7 +24,7 @@ from eval.datasets import (
 )
 from rag.config import Settings
 from rag.errors import PathError
-from rag.records import Answer, AnswerSentence, ArticleRef, Citation, Question
+from rag.records import Answer, AnswerSentence, ArticleRef, Citation
 
 PARAGRAPHS = [
     {"id": "p1", "title": "青禾塔", "text": "青禾塔建于1907年，高三十二米。塔身由青砖砌成，共有七层。"},
@@ -52,8 +52,8 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(kb=tmp_path / "unused", refuse_below=0)
+def bench(tmp_path: Path) -> Bench:
+    return Bench(Settings(kb=tmp_path / "unused", refuse_below=0), encoder=FakeEncoder())
 
 
 # -- readers ------------------------------------------------------------------------------------------------
@@ -143,11 +143,9 @@ def test_measures_of_a_rank() -> None:
     assert retrieval.measures(["a"], "gold")["failure@20"] == 1
 
 
-def test_retrieval_of_each_retriever_and_the_difference(files: tuple[Path, Path], settings: Settings) -> None:
+def test_retrieval_of_each_retriever_and_the_difference(files: tuple[Path, Path], bench: Bench) -> None:
     steps: set[str] = set()
-    result = retrieval.run(
-        *files, settings, encoder=FakeEncoder(), progress=lambda step, done, total: steps.add(step)
-    )
+    result = retrieval.run(*files, replace(bench, progress=lambda step, done, total: steps.add(step)))
     assert set(result["retrievers"]) == {"dense", "lexical", "hybrid"}
     assert result["retrievers"]["lexical"]["recall@1"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 4}
     assert set(result["differences"]) == {"hybrid - dense", "hybrid - lexical"}
@@ -183,18 +181,21 @@ def answer(text: str, document: str = "p1", refused: bool = False, confidence: f
 
 
 class Script:
-    """A chain that gives prepared answers by question, and else refuses."""
+    """A chain that gives prepared answers by question, and else refuses; interrupted at question ``fails_at``."""
 
-    def __init__(self, answers: dict[str, Answer]) -> None:
+    def __init__(self, answers: dict[str, Answer], fails_at: int | None = None) -> None:
         self.answers = answers
-        self.asked: list[Question] = []
+        self.fails_at = fails_at
+        self.asked: list[str] = []
 
-    def invoke(self, question: Question, /) -> Answer:
-        self.asked.append(question)
-        return self.answers.get(question.text, answer("文档中没有。", refused=True, confidence=0.1))
+    def invoke(self, question: dict[str, Any], /) -> Answer:
+        if len(self.asked) == self.fails_at:
+            raise KeyboardInterrupt
+        self.asked.append(question["question"])
+        return self.answers.get(question["question"], answer("文档中没有。", refused=True, confidence=0.1))
 
 
-def test_half_of_the_paragraphs_are_withheld(files: tuple[Path, Path], settings: Settings) -> None:
+def test_half_of_the_paragraphs_are_withheld(files: tuple[Path, Path], bench: Bench) -> None:
     chain = Script({"青禾塔建于哪一年？": answer("青禾塔建于1907年。")})
     seen: list[str] = []
 
@@ -202,29 +203,64 @@ def test_half_of_the_paragraphs_are_withheld(files: tuple[Path, Path], settings:
         seen.extend(document.name for document in store.documents())
         return chain
 
-    result = openqa.run(*files, settings, seed=1, encoder=FakeEncoder(), make_chain=make)
+    result = openqa.run(*files, replace(bench, make=make, name="script"), seed=1)
     assert len(seen) == 2
     assert result["settings"]["kept"] == 2
     assert result["metrics"]["refusals"]["n"] == 2
     assert result["metrics"]["false_refusals"]["n"] == 2
     assert [point["threshold"] for point in result["curve"]][:2] == [0, 0.05]
+    about = result["settings"]
+    assert (about["chain"], about["seed"], about["model"]["identity"]) == ("script", 1, "fake@1")
+    assert [file["name"] for file in about["files"]] == ["p.jsonl", "q.jsonl"]
+    assert {"versions", "commit", "code_sha256", "refuse_below"} <= set(about)
+
+
+def test_an_interrupted_run_goes_on_without_embedding_again(
+    files: tuple[Path, Path], bench: Bench, tmp_path: Path
+) -> None:
+    out, first = tmp_path / "out.json", FakeEncoder()
+    stopped = Script({}, fails_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        openqa.run(*files, replace(bench, out=out, encoder=first, make=lambda *_: stopped, name="script"))
+    second, going_on = FakeEncoder(), Script({})
+    result = openqa.run(
+        *files, replace(bench, out=out, encoder=second, make=lambda *_: going_on, name="script")
+    )
+    assert first.encoded and not second.encoded
+    assert stopped.asked + going_on.asked == [row["question"] for row in QUESTIONS]
+    assert result["metrics"]["refusals"]["n"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "p.jsonl",
+        "q.jsonl",
+    ]  # nothing is left behind
+
+
+def test_a_run_with_other_options_starts_anew(files: tuple[Path, Path], bench: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    with pytest.raises(KeyboardInterrupt):
+        openqa.run(*files, replace(bench, out=out, make=lambda *_: Script({}, fails_at=2), name="script"))
+    again = Script({})
+    openqa.run(*files, replace(bench, out=out, make=lambda *_: again, name="script"), seed=1)
+    assert len(again.asked) == len(QUESTIONS)
 
 
 def test_measures_of_an_answer() -> None:
     question = sample_question("q1", "p1", "1907年")
-    right = openqa.Outcome(question, True, answer("建于1907年。"))
+    right = openqa.Outcome(question, True, answer("建于1907年。").as_json())
     # 1907 and 年 are two units; the sentence has four.
     assert openqa.measures(right) == pytest.approx(
         {"answer@400": 1, "exact": 0, "f1": 2 * 2 / (4 + 2), "cited_first": 1, "false_refusals": 0}
     )
-    elsewhere = openqa.Outcome(question, True, answer("1907 年", document="p2"))
+    elsewhere = openqa.Outcome(question, True, answer("1907 年", document="p2").as_json())
     assert openqa.measures(elsewhere)["cited_first"] == 0
     assert openqa.measures(elsewhere)["exact"] == 0  # a space is a difference to CMRC …
     assert openqa.measures(elsewhere)["answer@400"] == 1  # … and none here
-    refused = openqa.Outcome(question, True, answer("没有。", refused=True))
+    refused = openqa.Outcome(question, True, answer("没有。", refused=True).as_json())
     assert openqa.measures(refused)["false_refusals"] == 1
     assert openqa.measures(refused)["answer@400"] == 0
-    assert openqa.measures(openqa.Outcome(question, False, answer("没有。", refused=True))) == {"refusals": 1}
+    assert openqa.measures(openqa.Outcome(question, False, answer("没有。", refused=True).as_json())) == {
+        "refusals": 1
+    }
 
 
 def sample_question(key: str, paragraph: str, *answers: str) -> Any:
@@ -242,9 +278,9 @@ def test_answers_are_compared_simplified_and_in_the_first_400_characters() -> No
 def test_the_curve_says_what_other_thresholds_would_refuse() -> None:
     question = sample_question("q1", "p1", "x")
     outcomes = [
-        openqa.Outcome(question, True, answer("x", confidence=0.9)),
-        openqa.Outcome(question, True, answer("x", confidence=0.4)),
-        openqa.Outcome(question, False, answer("x", confidence=0.2)),
+        openqa.Outcome(question, True, answer("x", confidence=0.9).as_json()),
+        openqa.Outcome(question, True, answer("x", confidence=0.4).as_json()),
+        openqa.Outcome(question, False, answer("x", confidence=0.2).as_json()),
     ]
     at = {point["threshold"]: point for point in openqa.curve(outcomes, (0.0, 0.3, 0.5))}
     assert (at[0.0]["recall"], at[0.0]["false_refusals"]) == (0, 0)
@@ -252,13 +288,13 @@ def test_the_curve_says_what_other_thresholds_would_refuse() -> None:
     assert (at[0.5]["recall"], at[0.5]["false_refusals"]) == (1, 0.5)
 
 
-def test_something_must_be_left(files: tuple[Path, Path], settings: Settings) -> None:
+def test_something_must_be_left(files: tuple[Path, Path], bench: Bench) -> None:
     with pytest.raises(DatasetError, match="withheld 是 1"):
-        openqa.run(*files, settings, withheld=1, encoder=FakeEncoder())
+        openqa.run(*files, bench, withheld=1)
 
 
-def test_the_projects_own_chain_answers(files: tuple[Path, Path], settings: Settings) -> None:
-    result = openqa.run(*files, settings, withheld=0, encoder=FakeEncoder())
+def test_the_projects_own_chain_answers(files: tuple[Path, Path], bench: Bench) -> None:
+    result = openqa.run(*files, bench, withheld=0)
     assert result["metrics"]["answer@400"]["mean"] == 1
     assert result["metrics"]["cited_first"]["mean"] == 1
     assert "refusals" not in result["metrics"]  # nothing is withheld: absent, not zero
@@ -334,7 +370,7 @@ def test_faults_of_rgb_are_named_by_line(tmp_path: Path, change: dict[str, Any],
         read_rgb(written(tmp_path / "r.jsonl", [{**RGB, **change}]))
 
 
-def test_rgb_runs_over_the_questions_own_documents(tmp_path: Path, settings: Settings) -> None:
+def test_rgb_runs_over_the_questions_own_documents(tmp_path: Path, bench: Bench) -> None:
     other = {
         **RGB,
         "id": 8,
@@ -343,49 +379,24 @@ def test_rgb_runs_over_the_questions_own_documents(tmp_path: Path, settings: Set
         "positive": ["松岭铁路长80公里。"] * 5,
     }
     file = written(tmp_path / "r.jsonl", [RGB, other])
-    result = rgb.run(file, settings, (0.0, 1.0), encoder=FakeEncoder())
+    result = rgb.run(file, bench, (0.0, 1.0))
     assert result["protocol"] == "noise"
     assert result["absent"] == ["integration", "counterfactual"]
     assert set(result["noise"]) == {"0.0", "1.0"}
     assert result["noise"]["0.0"]["accuracy"]["n"] == 2
     assert result["noise"]["1.0"]["accuracy"]["mean"] == 0  # negative documents hold no answer
     with pytest.raises(DatasetError, match="noise"):
-        rgb.run(file, settings, (1.5,), encoder=FakeEncoder())
+        rgb.run(file, bench, (1.5,))
 
 
-def test_a_question_that_repeats_a_false_fact_is_misled(tmp_path: Path, settings: Settings) -> None:
+def test_a_question_that_repeats_a_false_fact_is_misled(tmp_path: Path, bench: Bench) -> None:
     row = {
         **RGB,
         "answer": ["三十二米"],
         "positive_wrong": ["青禾塔高四十米。"] * 3,
         "fakeanswer": "四十米",
     }
-    result = rgb.run(written(tmp_path / "r.jsonl", [row]), settings, (0.0,), encoder=FakeEncoder())
+    result = rgb.run(written(tmp_path / "r.jsonl", [row]), bench, (0.0,))
     assert result["protocol"] == "counterfactual"
     assert result["noise"]["0.0"]["misled"]["mean"] == 1
     assert result["noise"]["0.0"]["accuracy"]["mean"] == 0
-
-
-# -- LangChain's stock pipeline -----------------------------------------------------------------------------
-
-
-def test_the_stock_pipeline_quotes_the_first_passages_and_never_refuses(
-    files: tuple[Path, Path], settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("langchain_text_splitters")
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
-    from stock import stock
-
-    long = Paragraph("p5", "长文", "".join(f"第{i}条，巡查队每日巡河一次。" for i in range(60)))
-    encoder = FakeEncoder()
-    with knowledge_base([*read_paragraphs(files[0]), long], encoder) as store:
-        chain = stock(store, encoder, settings)
-        found = chain.invoke({"question": "巡查队多久巡河一次？", "history": []})
-        inside = chain.invoke(Question("塔高多少？", articles=(("p2", 1),)))
-    assert not found.refused
-    assert sum(len(citation) for citation in found.citations) == 400
-    assert [s.citations for s in found.sentences] == [(c.n,) for c in found.citations]
-    for citation in found.citations:
-        text = next(p.text for p in [*read_paragraphs(files[0]), long] if p.id == citation.document)
-        assert text[citation.start : citation.end] == citation.quote
-    assert {passage.document for passage in inside.retrieved} == {"p2"}

@@ -110,7 +110,8 @@ def test_the_settings_say_what_produced_a_result(bench: Bench, monkeypatch: pyte
     settings = bench.result()["settings"]
     assert settings["model"] == {"identity": "fake@1", "dimension": 32}
     assert settings["retriever"] == "dense" and set(bench.modes) == {"dense"}
-    assert len(settings["cases"]["sha256"]) == len(settings["code_sha256"]) == 64
+    assert settings["chain"] == "youju"
+    assert len(settings["files"][0]["sha256"]) == len(settings["code_sha256"]) == 64
     assert settings["documents"][0]["name"] == "汇编.txt"
     assert {"python", "torch", "langchain-core"} <= set(settings["versions"])
     assert settings["settings"]["refuse_below"] == 0.5 and "host" not in settings["settings"]
