@@ -8,7 +8,9 @@ once, no mask where all texts of a batch are equally long.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -65,26 +67,37 @@ class _Layer:
 
 
 class PlainBert:
-    """The model of a folder for which ``is_plain_bert`` holds."""
+    """A BERT with the layers that ``weights`` hold, pooled by mean or first token."""
 
-    def __init__(self, folder: ModelFolder) -> None:
-        """Loads tokenizer and weights. Raises ModelError when they do not fit together."""
-        config = folder.config
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        weights: dict[str, Tensor],
+        config: Mapping[str, Any],
+        pooling: str = "mean",
+    ) -> None:
+        self.tokenizer = tokenizer
         self.heads = int(config["num_attention_heads"])
         self.dimension = int(config["hidden_size"])
-        self.first_token = folder.pooling == "cls"
-        self.tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(min(folder.max_tokens or MAX_TOKENS, MAX_TOKENS))
+        self.first_token = pooling == "cls"
+        self._take(weights, float(config["layer_norm_eps"]))
+
+    @classmethod
+    def of(cls, folder: ModelFolder) -> PlainBert:
+        """The model of a folder for which ``is_plain_bert`` holds. Raises ModelError when its files do not fit
+        together."""
+        tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(min(folder.max_tokens or MAX_TOKENS, MAX_TOKENS))
         try:
             weights = load_file(folder.path / "model.safetensors")
-            self._take(weights, float(config["layer_norm_eps"]), int(config["num_hidden_layers"]))
+            return cls(tokenizer, weights, folder.config, folder.pooling or "mean")
         except Exception as error:
             raise ModelError(
                 f"模型 {folder.path} 的权重不可用 (weights cannot be used): {error!r}", "重新放置该模型文件夹"
             ) from error
 
-    def _take(self, weights: dict[str, Tensor], epsilon: float, layers: int) -> None:
+    def _take(self, weights: dict[str, Tensor], epsilon: float) -> None:
         weights = {name.removeprefix("bert."): value.float() for name, value in weights.items()}
 
         def linear(*names: str, gelu: bool = False) -> _Linear:
@@ -101,7 +114,8 @@ class PlainBert:
         self.positions = weights["embeddings.position_embeddings.weight"] + types[0]
         self.norm = norm("embeddings.LayerNorm")
         self.layers = []
-        for i in range(layers):
+        count = sum(name.endswith(".intermediate.dense.weight") for name in weights)
+        for i in range(count):
             at = f"encoder.layer.{i}"
             self.layers.append(
                 _Layer(

@@ -193,7 +193,7 @@ def _load(folder: ModelFolder, threads: int | None) -> Model:
     if folder.is_plain_bert:
         from embeddings.bert import PlainBert
 
-        return PlainBert(folder)
+        return PlainBert.of(folder)
     from embeddings.anymodel import AnySentenceModel
 
     return AnySentenceModel(folder)

@@ -155,18 +155,21 @@ def test_the_stock_pipeline_is_measured_by_every_command(place: Path) -> None:
     pieces = result["cases"][0]["retrieved"]
     assert max(p["end"] - p["start"] for p in pieces) <= 500
 
-    paragraphs = [{"id": f"p{i}", "text": f"{name}镇有{i + 3}座桥。"} for i, name in enumerate("甲乙丙丁")]
+    paragraphs = [
+        {"id": f"p{i}", "text": f"{name}镇有{i + 3}座桥。"}
+        for i, name in enumerate(("青禾", "云泽", "松岭", "白石"))
+    ]
     questions = [
         {"id": f"q{i}", "paragraph": f"p{i}", "question": f"{name}镇有几座桥？", "answers": [f"{i + 3}座"]}
-        for i, name in enumerate("甲乙丙丁")
+        for i, name in enumerate(("青禾", "云泽", "松岭", "白石"))
     ]
     Path("p.jsonl").write_bytes(lines(*paragraphs))
     Path("q.jsonl").write_bytes(lines(*questions))
     row = {
         "id": 1,
-        "query": "甲镇有几座桥？",
+        "query": "青禾镇有几座桥？",
         "answer": ["3座"],
-        "positive": ["甲镇有3座桥。"],
+        "positive": ["青禾镇有3座桥。"],
         "negative": ["无桥。"],
     }
     Path("rgb.jsonl").write_bytes(lines(row))

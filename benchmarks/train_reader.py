@@ -1,0 +1,445 @@
+"""Trains the reader that ships in ``embeddings/weights``: relevance, answerability and answer span in one pass.
+
+    python benchmarks/train_reader.py --rows P.jsonl Q.jsonl [--squad FILE.json] --out reader.safetensors
+
+``--rows`` are paragraphs and questions as ``youju eval retrieval`` takes them, ``--squad`` a file in SQuAD's form; both
+may be given several times. The questions' windows come from the project's own splitter and retriever, so that the
+reader learns on what it will read. For each question the window that holds the answer stands against windows of the
+same paragraph, of the same topic and of a high rank that do not hold it. Questions that have no answer are made from
+the same rows: a number, a name or the sense of a question changed, or a detail asked for that the window does not
+give. The encoder's lowest layers are trained further; its embeddings stay as they are and are not stored.
+
+What shipped was trained on DRCD's test split and XQuAD's Chinese part (both CC BY-SA); see embeddings/weights/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from embeddings.encoder import SentenceEncoder
+from embeddings.reader import HEADS, pair_ids, save
+from eval.bench import knowledge_base
+from eval.datasets import Paragraph, ParagraphQuestion, read_paragraphs, read_questions
+from rag.fold import squeeze
+from rag.lexicon import STOPWORDS, natural
+from rag.records import Passage, Question
+from rag.retrieve import HybridRetriever
+
+RETRIEVED = 24  # windows among which the hard ones are found
+NEGATIVES = 3  # of a question in an epoch
+MAX_TOKENS = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the reader is shown: the heading and the text of a passage."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question; ``positive`` with the answer in it, or None where no window answers."""
+
+    question: str
+    positive: Window | None
+    answer: tuple[int, int]  # in the text of ``positive``
+    negatives: tuple[Window, ...]
+
+
+# -- rows to examples ---------------------------------------------------------------------------------------
+
+
+def read_squad(path: Path) -> tuple[list[Paragraph], list[ParagraphQuestion]]:
+    """The paragraphs and the answerable questions of a file in SQuAD's form."""
+    paragraphs, questions = [], []
+    for article in json.loads(path.read_text("utf-8"))["data"]:
+        for row in article["paragraphs"]:
+            key = f"{path.stem}-{len(paragraphs)}"
+            paragraphs.append(Paragraph(key, "", row["context"]))
+            for asked in row["qas"]:
+                answers = tuple(dict.fromkeys(a["text"] for a in asked["answers"]))
+                if answers:
+                    questions.append(ParagraphQuestion(asked["id"], key, asked["question"], answers))
+    return paragraphs, questions
+
+
+def mined(
+    paragraphs: Sequence[Paragraph], questions: Sequence[ParagraphQuestion], encoder: SentenceEncoder
+) -> Iterator[Example]:
+    """Each question with its window and those that are easily taken for it."""
+    titles = {p.id: p.title for p in paragraphs}
+    with knowledge_base(paragraphs, encoder, lambda step, done, total: None) as store:
+        retriever = HybridRetriever(store=store, encoder=encoder)
+        for question in questions:
+            found = retriever.retrieve(Question(question.text), RETRIEVED).passages
+            example = _example(question, found, titles)
+            if example:
+                yield example
+
+
+def _example(question: ParagraphQuestion, found: Sequence[Passage], titles: dict[str, str]) -> Example | None:
+    answers = [natural(a) for a in question.answers]
+    windows = [(p, _window(p)) for p in found]
+    right = [(p, w) for p, w in windows if p.document == question.paragraph and _find(w.text, answers)]
+    if not right:
+        return None
+    _, positive = right[0]
+    wrong = [(p, w) for p, w in windows if not _find(w.text, answers)]
+    topic = titles[question.paragraph]
+    near = [w for p, w in wrong if p.document == question.paragraph or (topic and p.article.title == topic)]
+    far = [w for p, w in wrong if w not in near]
+    span = _find(positive.text, answers)
+    assert span is not None
+    return Example(natural(question.text), positive, span, (*near[:4], *far[:6]))
+
+
+def _window(passage: Passage) -> Window:
+    return Window(natural(passage.article.title), natural(passage.text))
+
+
+def _find(text: str, answers: Sequence[str]) -> tuple[int, int] | None:
+    """Where one of the answers stands in the text, white space aside."""
+    folded, places = squeeze(text)
+    for answer in answers:
+        wanted = squeeze(answer)[0]
+        at = folded.find(wanted) if wanted else -1
+        if at >= 0:
+            return places[at], places[at + len(wanted) - 1] + 1
+    return None
+
+
+# -- questions that have no answer, and more that have one ------------------------------------------------
+
+_OPPOSITE = {
+    a: b
+    for pair in (
+        "最大 最小", "最高 最低", "最早 最晚", "最多 最少", "最长 最短", "第一 第三", "首次 末次", "之前 之后",
+        "以前 以后", "增加 减少", "上升 下降", "提高 降低", "成立 解散", "开始 结束", "支持 反对", "允许 禁止",
+        "胜利 失败", "出生 去世", "东部 西部", "南部 北部", "国内 国外", "优点 缺点", "输入 输出", "购买 出售",
+        "建成 拆除", "进入 离开", "赞成 反对", "左边 右边", "内部 外部", "鼓励 限制", "新增 取消", "必须 不得",
+    )
+    for a, b in (pair.split(), reversed(pair.split()))
+}  # fmt: skip
+_FIGURE = re.compile(r"\d+(?:\.\d+)?")
+_DETAILS = (  # a detail of something, and what a text that gives it must hold
+    ("{}花了多少钱？", r"元|圆|块|美金|英镑"),
+    ("{}的经费是多少万元？", r"元|圆|经费|预算"),
+    ("{}的联系电话是多少？", r"电话|\d{7,}"),
+    ("{}的面积有多大？", r"平方|公顷|亩|面积"),
+    ("{}有多少名工作人员？", r"\d+\s*[余多]?[名人位]|人员"),
+    ("{}是哪一年成立的？", r"\d年|世纪|年代"),
+    ("{}什么时候开始的？", r"\d年|世纪|年代|月|日|时期|期间"),
+    ("{}的负责人是谁？", r"长|主席|总统|主任|领导|负责|创办|王|帝"),
+    ("{}占多大比例？", r"%|％|百分|分之|成"),
+    ("{}有多高？", r"米|公尺|高"),
+    ("{}有多长？", r"米|公里|公尺|里|长"),
+    ("{}每年举办几次？", r"次|届|每年"),
+    ("{}的主管部门是哪个？", r"部|局|署|厅|委员会|机关"),
+    ("{}设在哪个城市？", r"市|城|位于|地处|总部"),
+    ("对{}有什么处罚？", r"罚|处分|刑|惩"),
+    ("{}用了几年时间？", r"年"),
+    ("{}的电子邮箱是什么？", r"邮|@"),
+    ("{}为什么失败？", r"失败|因为|由于|原因"),
+    ("参加{}需要什么条件？", r"条件|资格|必须|需要|要求"),
+    ("{}由谁监督？", r"监督|监管|督"),
+)
+
+
+def changed(example: Example, words: Sequence[str], chance: random.Random) -> Example | None:
+    """The question with a number, a word or its sense changed, so that its window answers it no more."""
+    text, positive = example.question, example.positive
+    assert positive is not None
+    ways = []
+    figures = [m for m in _FIGURE.finditer(text) if m[0] in positive.text]
+    if figures:
+        figure = chance.choice(figures)
+        other = str(int(float(figure[0])) + chance.choice((-7, -3, -2, 2, 3, 5, 11)))
+        ways.append(text[: figure.start()] + other + text[figure.end() :])
+    turned = [a for a in _OPPOSITE if a in text]
+    if turned:
+        word = chance.choice(turned)
+        ways.append(text.replace(word, _OPPOSITE[word], 1))
+    own = [w for w in _content(text) if w in positive.text or w in positive.heading]
+    if own and words:
+        word = max(own, key=lambda w: (len(w), chance.random()))
+        other = chance.choice(words)
+        if other not in text and other not in positive.text:
+            ways.append(text.replace(word, other, 1))
+    if not ways:
+        return None
+    return Example(chance.choice(ways), None, (0, 0), (positive, *example.negatives[:2]))
+
+
+def detailed(example: Example, chance: random.Random) -> Example | None:
+    """A detail asked for that the window, which speaks of the thing, does not give."""
+    window = example.positive
+    assert window is not None
+    names = re.findall(r"[“《]([^”》]{2,12})[”》]", window.text) + _content(window.text)[:12]
+    if window.heading and len(window.heading) <= 14:
+        names += [window.heading] * 4
+    fitting = [template for template, holds in _DETAILS if not re.search(holds, window.text)]
+    if not names or not fitting:
+        return None
+    asked = chance.choice(fitting).format(chance.choice(names))
+    return Example(asked, None, (0, 0), (window, *example.negatives[:2]))
+
+
+def blanked(example: Example, chance: random.Random) -> Example | None:
+    """A clause of the window with a figure in it, asked for that figure: as people ask after a phrase they know."""
+    window = example.positive
+    assert window is not None
+    clauses = [m for m in re.finditer(r"[^，。；：！？、（）()]{6,40}", window.text) if _FIGURE.search(m[0])]
+    if not clauses:
+        return None
+    clause = chance.choice(clauses)
+    figure = chance.choice(list(_FIGURE.finditer(clause[0])))
+    if figure.start() < 3:
+        return None
+    after = clause[0][figure.end() :]
+    if after.startswith(("年", "月", "日")):
+        asked = clause[0][: figure.start()] + "哪一" + after[:1] + after[1:] + "？"
+    else:
+        asked = clause[0][: figure.start()] + "多少" + after + "？"
+    span = clause.start() + figure.start(), clause.start() + figure.end()
+    return Example(asked, window, span, tuple(w for w in example.negatives if figure[0] not in w.text))
+
+
+def _content(text: str) -> list[str]:
+    import jieba
+
+    return [
+        w
+        for w in jieba.lcut(text)
+        if len(w) > 1 and w not in STOPWORDS and re.fullmatch(r"[\u4e00-\u9fff]+", w)
+    ]
+
+
+# -- the model ----------------------------------------------------------------------------------------------
+
+
+class Trained(nn.Module):
+    """The encoder's lowest layers with the reader's heads."""
+
+    def __init__(self, folder: Path, layers: int) -> None:
+        from transformers import BertModel
+
+        super().__init__()
+        self.bert = BertModel.from_pretrained(folder, add_pooling_layer=False)
+        self.bert.encoder.layer = self.bert.encoder.layer[:layers]
+        self.bert.embeddings.requires_grad_(False)
+        size = self.bert.config.hidden_size
+        self.pooled = nn.Linear(size, 2)  # relevance, answerability
+        self.spans = nn.Linear(size, 2)  # start, end
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        pooled = self.pooled(mean)
+        return pooled[:, 0], pooled[:, 1], self.spans(states)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The layers under the names that ``embeddings.bert`` knows, and the heads."""
+        layers = {
+            name: value for name, value in self.bert.state_dict().items() if name.startswith("encoder.")
+        }
+        heads = {
+            f"{name}.{part}": getattr(getattr(self, name), part)
+            for name in HEADS
+            for part in ("weight", "bias")
+        }
+        return {**layers, **heads}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One pair as token ids; ``group`` is its question's, ``start`` and ``end`` tokens of the answer or -1."""
+
+    ids: list[int]
+    group: int
+    positive: bool
+    start: int
+    end: int
+
+
+def rows(example: Example, group: int, encoder: SentenceEncoder, chance: random.Random) -> list[Row]:
+    """The pairs of a question: its window, and a few of the others."""
+    negatives = list(example.negatives)
+    chance.shuffle(negatives)
+    shown = [(w, False) for w in negatives[: NEGATIVES if example.positive else 2]]
+    if example.positive:
+        shown.append((example.positive, True))
+    elif example.negatives[0] not in negatives[:2]:
+        shown.append((example.negatives[0], False))
+    made = []
+    for window, positive in shown:
+        heading = window.heading if chance.random() < 0.7 else ""
+        ids, places = pair_ids(encoder.model.tokenizer, example.question, heading, window.text, MAX_TOKENS)
+        start = end = -1
+        if positive:
+            inside = [
+                i
+                for i, (a, b) in enumerate(places)
+                if a < example.answer[1] and b > example.answer[0] and b > a
+            ]
+            if inside:
+                start, end = inside[0], inside[-1]
+        made.append(Row(ids, group, positive, start, end))
+    return made
+
+
+def batches(all_rows: list[list[Row]], budget: int, chance: random.Random) -> Iterator[list[Row]]:
+    """Questions of like length together, each with all its pairs, within a budget of tokens."""
+    order = sorted(all_rows, key=lambda rows: max(len(r.ids) for r in rows) + chance.random() * 12)
+    made: list[list[Row]] = [[]]
+    longest = 0
+    for group in order:
+        reach = max(longest, *(len(r.ids) for r in group))
+        if made[-1] and reach * (len(made[-1]) + len(group)) > budget:
+            made.append([])
+            reach = max(len(r.ids) for r in group)
+        made[-1].extend(group)
+        longest = reach
+    chance.shuffle(made)
+    yield from made
+
+
+def loss_of(model: Trained, batch: Sequence[Row]) -> tuple[Tensor, dict[str, float]]:
+    """Listwise over each question's windows, binary for answerability, and the span of the answer."""
+    longest = max(len(r.ids) for r in batch)
+    ids = torch.tensor([r.ids + [1] * (longest - len(r.ids)) for r in batch])
+    mask = torch.tensor([[1.0] * len(r.ids) + [0.0] * (longest - len(r.ids)) for r in batch])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rank, answerable, spans = model(ids, mask)
+    rank, answerable, spans = rank.float(), answerable.float(), spans.float()
+    positive = torch.tensor([float(r.positive) for r in batch])
+    weight = torch.where(positive > 0, 2.0, 1.0)
+    binary = F.binary_cross_entropy_with_logits(answerable, positive, weight)
+    lists = []
+    for group in {r.group for r in batch}:
+        members = [i for i, r in enumerate(batch) if r.group == group]
+        gold = [k for k, i in enumerate(members) if batch[i].positive]
+        if gold:
+            lists.append(F.cross_entropy(rank[members][None], torch.tensor(gold)))
+    listwise = torch.stack(lists).mean() if lists else rank.sum() * 0
+    spans = spans.masked_fill(mask[..., None] == 0, -1e4)
+    known = [i for i, r in enumerate(batch) if r.start >= 0]
+    span = rank.sum() * 0
+    if known:
+        starts, ends = (torch.tensor([getattr(batch[i], side) for i in known]) for side in ("start", "end"))
+        span = (F.cross_entropy(spans[known, :, 0], starts) + F.cross_entropy(spans[known, :, 1], ends)) / 2
+    return listwise + binary + 0.5 * span, {
+        "list": listwise.item(),
+        "binary": binary.item(),
+        "span": span.item(),
+    }
+
+
+def held_out(model: Trained, groups: list[list[Row]]) -> dict[str, float]:
+    """How well questions kept apart are read: first window right, answerability's AUC."""
+    model.eval()
+    right, scores = [], []
+    with torch.inference_mode():
+        for group in groups:
+            longest = max(len(r.ids) for r in group)
+            ids = torch.tensor([r.ids + [1] * (longest - len(r.ids)) for r in group])
+            mask = torch.tensor([[1.0] * len(r.ids) + [0.0] * (longest - len(r.ids)) for r in group])
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                rank, answerable, _ = model(ids, mask)
+            if any(r.positive for r in group):
+                right.append(group[int(rank.argmax())].positive)
+            scores.append((float(answerable.max()), any(r.positive for r in group)))
+    yes, no = [s for s, a in scores if a], [s for s, a in scores if not a]
+    auc = sum((y > n) + 0.5 * (y == n) for y in yes for n in no) / max(1, len(yes) * len(no))
+    model.train()
+    return {"first": sum(right) / max(1, len(right)), "auc": auc, "n": len(scores)}
+
+
+def examples(options: argparse.Namespace, encoder: SentenceEncoder, chance: random.Random) -> list[Example]:
+    """All examples of the files, with the questions made from them."""
+    found: list[Example] = []
+    sources = [
+        (texts, read_questions(Path(q), texts))
+        for texts, q in ((read_paragraphs(Path(p)), q) for p, q in options.rows)
+    ] + [read_squad(Path(path)) for path in options.squad]
+    for texts, questions in sources:
+        found += mined(texts, [q for q in questions if not q.blank], encoder)
+        print(f"{len(found)} questions mined", flush=True)
+    words = [w for e in found if e.positive for w in _content(e.positive.text)]
+    made: list[Example] = []
+    for example in found:
+        for way, share in (
+            (lambda e: changed(e, words, chance), 0.5),
+            (lambda e: detailed(e, chance), 0.3),
+            (lambda e: blanked(e, chance), 0.3),
+        ):
+            more = way(example) if chance.random() < share else None
+            if more:
+                made.append(more)
+    print(f"{len(made)} questions made", flush=True)
+    return found + made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rows", nargs=2, action="append", default=[], metavar=("P.jsonl", "Q.jsonl"))
+    parser.add_argument("--squad", action="append", default=[], metavar="FILE.json")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--tokens", type=int, default=3072, help="of a batch")
+    parser.add_argument("--limit", type=int, help="examples, for a trial")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    chance = random.Random(0)
+    encoder = SentenceEncoder()
+    found = examples(options, encoder, chance)
+    chance.shuffle(found)
+    found = found[: options.limit]
+    kept = [rows(e, i, encoder, chance) for i, e in enumerate(found[:300])]
+    model = Trained(encoder.folder.path, options.layers)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=0.01)
+    train = found[300:]
+    made = [rows(e, i, encoder, chance) for i, e in enumerate(train)]
+    total = options.epochs * sum(1 for _ in batches(made, options.tokens, chance))
+    step, begun = 0, time.time()
+    for epoch in range(options.epochs):
+        for batch in batches(
+            [rows(e, i, encoder, chance) for i, e in enumerate(train)], options.tokens, chance
+        ):
+            step += 1
+            share = step / total
+            rate = options.rate * min(1.0, share / 0.06) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss, parts = loss_of(model, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            if step % 25 == 0:
+                shown = {k: round(v, 3) for k, v in parts.items()}
+                print(epoch, step, total, round(time.time() - begun), shown, flush=True)
+            if step % 250 == 0 or step == total:
+                print(held_out(model, kept), flush=True)
+                save(options.out, model.weights(), model.bert.config.to_dict())
+    save(options.out, model.weights(), model.bert.config.to_dict())
+
+
+if __name__ == "__main__":
+    main()
