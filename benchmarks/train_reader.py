@@ -1,15 +1,19 @@
 """Trains the reader that ships in ``embeddings/weights``: relevance, answerability and answer span in one pass.
 
-    python benchmarks/train_reader.py --rows P.jsonl Q.jsonl [--squad FILE.json] --out reader.safetensors
+    python benchmarks/train_reader.py [--rows P.jsonl Q.jsonl] [--squad FILE.json] [--cases FILE.md FILE.jsonl]
+                                      [--held FILE.md FILE.jsonl] --out reader.safetensors
 
-``--rows`` are paragraphs and questions as ``youju eval retrieval`` takes them, ``--squad`` a file in SQuAD's form; both
-may be given several times. The questions' windows come from the project's own splitter and retriever, so that the
-reader learns on what it will read. For each question the window that holds the answer stands against windows of the
-same paragraph, of the same topic and of a high rank that do not hold it. Questions that have no answer are made from
-the same rows: a number, a name or the sense of a question changed, or a detail asked for that the window does not
-give. The encoder's lowest layers are trained further; its embeddings stay as they are and are not stored.
+``--rows`` are paragraphs and questions as ``youju eval retrieval`` takes them, ``--squad`` a file in SQuAD's form,
+``--cases`` a document and cases on it as ``youju eval cases`` takes them; each may be given several times. ``--held``
+cases are not trained on and measure the result.
 
-What shipped was trained on DRCD's test split and XQuAD's Chinese part (both CC BY-SA); see embeddings/weights/README.md.
+The windows come from the project's own splitter and retriever, so that the reader learns on what it will read. The
+windows that hold the answer stand against others of the same topic and of a high rank that do not. The span to be found
+is the clauses around the answer. Questions without an answer are those of the cases that have none, and made from the
+rows: a number, a name or the sense of a question changed, or a detail asked for that the window does not give. The
+encoder's lowest layers are trained further; its embeddings stay as they are and are not stored.
+
+What shipped is described in embeddings/weights/README.md.
 """
 
 from __future__ import annotations
@@ -19,9 +23,10 @@ import json
 import math
 import random
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,33 +36,43 @@ from torch.nn import functional as F
 from embeddings.encoder import SentenceEncoder
 from embeddings.reader import HEADS, pair_ids, save
 from eval.bench import knowledge_base
+from eval.cases import GoldCase, Library, load_cases
 from eval.datasets import Paragraph, ParagraphQuestion, read_paragraphs, read_questions
+from rag.clauses import clauses
+from rag.condense import condense
+from rag.config import read_settings
 from rag.fold import squeeze
+from rag.ingest import ingest
 from rag.lexicon import STOPWORDS, natural
-from rag.records import Passage, Question
+from rag.question import as_question
+from rag.read import readable_passage
+from rag.records import Passage, Question, Span
 from rag.retrieve import HybridRetriever
+from rag.store import Store
 
 RETRIEVED = 24  # windows among which the hard ones are found
 NEGATIVES = 3  # of a question in an epoch
-MAX_TOKENS = 192
+OWN = 3  # times that a case is seen in an epoch
+MAX_TOKENS = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the reader is shown: the heading and the text of a passage."""
+    """What the reader is shown of a passage; ``answer`` are the characters of the text that answer, if any do."""
 
     heading: str
     text: str
+    answer: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question; ``positive`` with the answer in it, or None where no window answers."""
+    """A question with the windows that answer it, none where nothing does, and others."""
 
     question: str
-    positive: Window | None
-    answer: tuple[int, int]  # in the text of ``positive``
+    positives: tuple[Window, ...]
     negatives: tuple[Window, ...]
+    kind: str = "fact"
 
 
 # -- rows to examples ---------------------------------------------------------------------------------------
@@ -82,7 +97,7 @@ def mined(
 ) -> Iterator[Example]:
     """Each question with its window and those that are easily taken for it."""
     titles = {p.id: p.title for p in paragraphs}
-    with knowledge_base(paragraphs, encoder, lambda step, done, total: None) as store:
+    with knowledge_base(paragraphs, encoder) as store:
         retriever = HybridRetriever(store=store, encoder=encoder)
         for question in questions:
             found = retriever.retrieve(Question(question.text), RETRIEVED).passages
@@ -94,21 +109,67 @@ def mined(
 def _example(question: ParagraphQuestion, found: Sequence[Passage], titles: dict[str, str]) -> Example | None:
     answers = [natural(a) for a in question.answers]
     windows = [(p, _window(p)) for p in found]
-    right = [(p, w) for p, w in windows if p.document == question.paragraph and _find(w.text, answers)]
+    right = [p for p, w in windows if p.document == question.paragraph and _find(w.text, answers)]
     if not right:
         return None
-    _, positive = right[0]
     wrong = [(p, w) for p, w in windows if not _find(w.text, answers)]
     topic = titles[question.paragraph]
     near = [w for p, w in wrong if p.document == question.paragraph or (topic and p.article.title == topic)]
-    far = [w for p, w in wrong if w not in near]
-    span = _find(positive.text, answers)
+    far = [w for _, w in wrong if w not in near]
+    shown = readable_passage(right[0])
+    span = _find(shown.text, answers)
     assert span is not None
-    return Example(natural(question.text), positive, span, (*near[:4], *far[:6]))
+    touched = [(a, b) for a, b in shown.places if a < span[1] and span[0] < b]
+    positive = Window(shown.heading, shown.text, (touched[0][0], touched[-1][1]))
+    return Example(natural(question.text), (positive,), (*near[:4], *far[:6]))
+
+
+def of_cases(document: Path, file: Path, encoder: SentenceEncoder) -> list[Example]:
+    """The questions of a file of cases on a document."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        ingest([document], read_settings(kb=Path(folder)), encoder)
+        with Store.open(Path(folder)) as store:
+            retriever = HybridRetriever(store=store, encoder=encoder)
+            for gold in load_cases(file, Library.of(store)):
+                found.append(_of_case(gold, retriever))
+    return found
+
+
+def _of_case(gold: GoldCase, retriever: HybridRetriever) -> Example:
+    case = gold.case
+    asked = condense(as_question(case.as_question()))
+    ranked = list(retriever.retrieve(Question(asked), RETRIEVED).passages)
+    if case.articles:
+        own = retriever.retrieve(Question(asked, articles=case.articles), 4 * RETRIEVED).passages
+        ranked += [p for p in own if p not in ranked]
+    positives, negatives = [], []
+    for passage in ranked:
+        shown = readable_passage(passage)
+        touched = [
+            place
+            for clause, place in zip(shown.clauses, shown.places, strict=True)
+            if any(
+                e.document == passage.document and e.start < clause.end and clause.start < e.end
+                for e in gold.evidence
+            )
+        ]
+        if touched and case.answerable:
+            positives.append(Window(shown.heading, shown.text, (touched[0][0], touched[-1][1])))
+        else:
+            negatives.append(Window(shown.heading, shown.text))
+    return Example(natural(asked), tuple(positives[:8]), tuple(negatives[:8]), case.type)
 
 
 def _window(passage: Passage) -> Window:
-    return Window(natural(passage.article.title), natural(passage.text))
+    shown = readable_passage(passage)
+    return Window(shown.heading, shown.text)
+
+
+def _whole_clauses(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """The clauses that a span touches."""
+    touched = [c for c in clauses(text, Span(0, len(text))) if c.start < span[1] and span[0] < c.end]
+    return touched[0].start, touched[-1].end
 
 
 def _find(text: str, answers: Sequence[str]) -> tuple[int, int] | None:
@@ -161,8 +222,7 @@ _DETAILS = (  # a detail of something, and what a text that gives it must hold
 
 def changed(example: Example, words: Sequence[str], chance: random.Random) -> Example | None:
     """The question with a number, a word or its sense changed, so that its window answers it no more."""
-    text, positive = example.question, example.positive
-    assert positive is not None
+    text, positive = example.question, example.positives[0]
     ways = []
     figures = [m for m in _FIGURE.finditer(text) if m[0] in positive.text]
     if figures:
@@ -181,13 +241,12 @@ def changed(example: Example, words: Sequence[str], chance: random.Random) -> Ex
             ways.append(text.replace(word, other, 1))
     if not ways:
         return None
-    return Example(chance.choice(ways), None, (0, 0), (positive, *example.negatives[:2]))
+    return Example(chance.choice(ways), (), (positive, *example.negatives[:2]), "changed")
 
 
 def detailed(example: Example, chance: random.Random) -> Example | None:
     """A detail asked for that the window, which speaks of the thing, does not give."""
-    window = example.positive
-    assert window is not None
+    window = example.positives[0]
     names = re.findall(r"[“《]([^”》]{2,12})[”》]", window.text) + _content(window.text)[:12]
     if window.heading and len(window.heading) <= 14:
         names += [window.heading] * 4
@@ -195,13 +254,12 @@ def detailed(example: Example, chance: random.Random) -> Example | None:
     if not names or not fitting:
         return None
     asked = chance.choice(fitting).format(chance.choice(names))
-    return Example(asked, None, (0, 0), (window, *example.negatives[:2]))
+    return Example(asked, (), (window, *example.negatives[:2]), "detailed")
 
 
 def blanked(example: Example, chance: random.Random) -> Example | None:
     """A clause of the window with a figure in it, asked for that figure: as people ask after a phrase they know."""
-    window = example.positive
-    assert window is not None
+    window = example.positives[0]
     clauses = [m for m in re.finditer(r"[^，。；：！？、（）()]{6,40}", window.text) if _FIGURE.search(m[0])]
     if not clauses:
         return None
@@ -214,8 +272,9 @@ def blanked(example: Example, chance: random.Random) -> Example | None:
         asked = clause[0][: figure.start()] + "哪一" + after[:1] + after[1:] + "？"
     else:
         asked = clause[0][: figure.start()] + "多少" + after + "？"
-    span = clause.start() + figure.start(), clause.start() + figure.end()
-    return Example(asked, window, span, tuple(w for w in example.negatives if figure[0] not in w.text))
+    span = _whole_clauses(window.text, (clause.start() + figure.start(), clause.start() + figure.end()))
+    others = tuple(w for w in example.negatives if figure[0] not in w.text)
+    return Example(asked, (replace(window, answer=span),), others, "blanked")
 
 
 def _content(text: str) -> list[str]:
@@ -277,27 +336,24 @@ class Row:
 
 def rows(example: Example, group: int, encoder: SentenceEncoder, chance: random.Random) -> list[Row]:
     """The pairs of a question: its window, and a few of the others."""
-    negatives = list(example.negatives)
-    chance.shuffle(negatives)
-    shown = [(w, False) for w in negatives[: NEGATIVES if example.positive else 2]]
-    if example.positive:
-        shown.append((example.positive, True))
-    elif example.negatives[0] not in negatives[:2]:
-        shown.append((example.negatives[0], False))
+    near = list(example.negatives[:6])
+    # The first negative of a question without an answer is the window that looks like one.
+    first = [] if example.positives else near[:1]
+    rest = near[len(first) :]
+    chance.shuffle(rest)
+    positives = chance.sample(example.positives, min(2, len(example.positives)))
+    shown = [*positives, *first, *rest[: NEGATIVES - len(first)]]
     made = []
-    for window, positive in shown:
-        heading = window.heading if chance.random() < 0.7 else ""
-        ids, places = pair_ids(encoder.model.tokenizer, example.question, heading, window.text, MAX_TOKENS)
+    for window in shown:
+        above = window.heading if chance.random() < 0.8 else ""
+        ids, places = pair_ids(encoder.model.tokenizer, example.question, above, window.text, MAX_TOKENS)
         start = end = -1
-        if positive:
-            inside = [
-                i
-                for i, (a, b) in enumerate(places)
-                if a < example.answer[1] and b > example.answer[0] and b > a
-            ]
+        if window.answer:
+            low, high = window.answer
+            inside = [i for i, (a, b) in enumerate(places) if a < high and b > low and b > a]
             if inside:
                 start, end = inside[0], inside[-1]
-        made.append(Row(ids, group, positive, start, end))
+        made.append(Row(ids, group, window.answer is not None, start, end))
     return made
 
 
@@ -331,9 +387,9 @@ def loss_of(model: Trained, batch: Sequence[Row]) -> tuple[Tensor, dict[str, flo
     lists = []
     for group in {r.group for r in batch}:
         members = [i for i, r in enumerate(batch) if r.group == group]
-        gold = [k for k, i in enumerate(members) if batch[i].positive]
-        if gold:
-            lists.append(F.cross_entropy(rank[members][None], torch.tensor(gold)))
+        gold = positive[members]
+        if gold.any():
+            lists.append(-(F.log_softmax(rank[members], 0) * gold).sum() / gold.sum())
     listwise = torch.stack(lists).mean() if lists else rank.sum() * 0
     spans = spans.masked_fill(mask[..., None] == 0, -1e4)
     known = [i for i, r in enumerate(batch) if r.start >= 0]
@@ -371,25 +427,28 @@ def held_out(model: Trained, groups: list[list[Row]]) -> dict[str, float]:
 def examples(options: argparse.Namespace, encoder: SentenceEncoder, chance: random.Random) -> list[Example]:
     """All examples of the files, with the questions made from them."""
     found: list[Example] = []
-    sources = [
-        (texts, read_questions(Path(q), texts))
-        for texts, q in ((read_paragraphs(Path(p)), q) for p, q in options.rows)
-    ] + [read_squad(Path(path)) for path in options.squad]
+    rows_read = [(read_paragraphs(Path(p)), Path(q)) for p, q in options.rows]
+    sources = [(texts, read_questions(q, texts)) for texts, q in rows_read]
+    sources += [read_squad(Path(path)) for path in options.squad]
     for texts, questions in sources:
         found += mined(texts, [q for q in questions if not q.blank], encoder)
         print(f"{len(found)} questions mined", flush=True)
-    words = [w for e in found if e.positive for w in _content(e.positive.text)]
+    words = [w for e in found for w in _content(e.positives[0].text)]
     made: list[Example] = []
     for example in found:
         for way, share in (
-            (lambda e: changed(e, words, chance), 0.5),
-            (lambda e: detailed(e, chance), 0.3),
-            (lambda e: blanked(e, chance), 0.3),
+            (lambda e: changed(e, words, chance), 0.3),
+            (lambda e: detailed(e, chance), 0.15),
+            (lambda e: blanked(e, chance), 0.15),
         ):
             more = way(example) if chance.random() < share else None
             if more:
                 made.append(more)
     print(f"{len(made)} questions made", flush=True)
+    for document, file in options.cases:
+        own = of_cases(Path(document), Path(file), encoder)
+        print(f"{len(own)} cases of {file}", flush=True)
+        found += own * OWN  # the kind of text and question that the reader is for
     return found + made
 
 
@@ -397,6 +456,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", nargs=2, action="append", default=[], metavar=("P.jsonl", "Q.jsonl"))
     parser.add_argument("--squad", action="append", default=[], metavar="FILE.json")
+    parser.add_argument("--cases", nargs=2, action="append", default=[], metavar=("FILE.md", "FILE.jsonl"))
+    parser.add_argument("--held", nargs=2, action="append", default=[], metavar=("FILE.md", "FILE.jsonl"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=2)
@@ -409,12 +470,12 @@ def main() -> None:
     encoder = SentenceEncoder()
     found = examples(options, encoder, chance)
     chance.shuffle(found)
-    found = found[: options.limit]
-    kept = [rows(e, i, encoder, chance) for i, e in enumerate(found[:300])]
+    kept = [e for document, file in options.held for e in of_cases(Path(document), Path(file), encoder)]
+    kept_rows = [rows(e, i, encoder, chance) for i, e in enumerate(kept)]
+    train = found[: options.limit]
     model = Trained(encoder.folder.path, options.layers)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=0.01)
-    train = found[300:]
     made = [rows(e, i, encoder, chance) for i, e in enumerate(train)]
     total = options.epochs * sum(1 for _ in batches(made, options.tokens, chance))
     step, begun = 0, time.time()
@@ -436,7 +497,7 @@ def main() -> None:
                 shown = {k: round(v, 3) for k, v in parts.items()}
                 print(epoch, step, total, round(time.time() - begun), shown, flush=True)
             if step % 250 == 0 or step == total:
-                print(held_out(model, kept), flush=True)
+                print(held_out(model, kept_rows), flush=True)
                 save(options.out, model.weights(), model.bert.config.to_dict())
     save(options.out, model.weights(), model.bert.config.to_dict())
 

@@ -8,6 +8,7 @@ passage together, which vectors made apart cannot. Its weights travel as 8-bit i
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.bundled import prepare
 from embeddings.errors import ModelError
 
 if TYPE_CHECKING:
@@ -29,56 +31,56 @@ HEADS = ("pooled", "spans")
 WEIGHTS = Path(__file__).parent / "weights" / "reader.safetensors"
 MAX_TOKENS = 224  # of a pair; a passage is cut there
 TOKEN_BUDGET = 1536  # of a batch
-LONGEST_ANSWER = 64  # tokens
+CUT_OFF = -1e4  # logit of what was not read
 _SCALE = ".scale"
 
 Array = NDArray[np.float32]
 Places = list[tuple[int, int]]
+Shown = tuple[str, str, Sequence[tuple[int, int]]]  # heading, text, the places of its units in the text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """What the reader makes of one passage. All values are logits: only differences of ``relevance`` between passages
-    of one question mean something; ``answers`` above 0 says that the passage answers rather than not."""
+    """What the reader makes of one passage. All values are logits: of ``relevance`` only differences between passages
+    of one question mean something; ``answers`` above 0 says that the passage answers rather than not. ``starts`` and
+    ``ends`` (k,) say of each of the passage's units how well the answer begins and ends with it; None: not read."""
 
     relevance: float
     answers: float
-    _starts: Array
-    _ends: Array
-    _places: Places
+    starts: Array | None = None
+    ends: Array | None = None
 
-    def span_score(self, start: int, end: int) -> float:
-        """How good the best answer within ``text[start:end]`` is, against the best in the whole passage: at most 0."""
-        inside = [i for i, (a, b) in enumerate(self._places) if a < end and b > start and b > a]
-        whole = [i for i, (a, b) in enumerate(self._places) if b > a]
-        if not inside:
-            return -20.0
-        return self._best(inside) - self._best(whole)
-
-    def _best(self, tokens: Sequence[int]) -> float:
-        """The highest start plus end logit with the end no earlier than the start."""
-        first, last = tokens[0], tokens[-1] + 1
-        starts, ends = self._starts[first:last], self._ends[first:last]
-        # For each start, the best end at it or after: a running maximum from the right.
-        after = np.maximum.accumulate(ends[::-1])[::-1]
-        return float((starts + after).max())
+    def run(self, first: int, last: int) -> tuple[int, int, float]:
+        """The units ``[i, j)`` among ``[first, last)`` that are the best answer, and its score; all of them and 0
+        where no spans were read."""
+        if self.starts is None or self.ends is None:
+            return first, last, 0.0
+        best = (first, first + 1, -math.inf)
+        for i in range(first, last):
+            j = i + int(np.argmax(self.ends[i:last]))
+            score = float(self.starts[i] + self.ends[j])
+            if score > best[2]:
+                best = (i, j + 1, score)
+        return best
 
 
 class Reader:
     """The trained reader; loaded on first use, safe to share between threads."""
 
-    def __init__(self, folder: Path, weights: Path = WEIGHTS) -> None:
-        """``folder`` is the bundled model's. Raises nothing before it is used."""
-        self._folder, self._weights = folder, weights
+    def __init__(self, home: Path, weights: Path = WEIGHTS) -> None:
+        """``home`` is where the bundled model lives, which is made there on first use where it is not."""
+        self._home, self._weights = home, weights
         self._lock = threading.Lock()
         self._loaded: tuple[PlainBert, dict[str, Tensor]] | None = None
 
-    def read(self, question: str, passages: Sequence[tuple[str, str]]) -> list[Reading]:
-        """A reading of each passage ``(heading, text)``, in their order. Raises ModelError without its weights."""
+    def read(self, question: str, passages: Sequence[Shown]) -> list[Reading]:
+        """A reading of each passage, in their order. Raises ModelError where the weights cannot be used."""
         import torch
 
         bert, heads = self._model()
-        pairs = [pair_ids(bert.tokenizer, question, heading, text, MAX_TOKENS) for heading, text in passages]
+        pairs = [
+            pair_ids(bert.tokenizer, question, heading, text, MAX_TOKENS) for heading, text, _ in passages
+        ]
         order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
         found: dict[int, Reading] = {}
         with torch.inference_mode():
@@ -92,15 +94,25 @@ class Reader:
                         states[row], heads["spans.weight"], heads["spans.bias"]
                     )
                     relevance, answers = pooled[row].tolist()
-                    starts, ends = spans.T.numpy()
-                    found[i] = Reading(relevance, answers, starts, ends, pairs[i][1])
+                    starts, ends = _of_units(spans.numpy(), pairs[i][1], passages[i][2])
+                    found[i] = Reading(relevance, answers, starts, ends)
         return [found[i] for i in range(len(pairs))]
 
     def _model(self) -> tuple[PlainBert, dict[str, Tensor]]:
         with self._lock:
             if self._loaded is None:
-                self._loaded = _load(self._folder, self._weights)
+                self._loaded = _load(prepare(self._home), self._weights)
             return self._loaded
+
+
+def _of_units(spans: Array, places: Places, units: Sequence[tuple[int, int]]) -> tuple[Array, Array]:
+    """The start logit of each unit's first token and the end logit of its last."""
+    starts, ends = (np.full(len(units), CUT_OFF, np.float32) for _ in range(2))
+    for k, (start, end) in enumerate(units):
+        inside = [i for i, (a, b) in enumerate(places) if a < end and b > start and b > a]
+        if inside:
+            starts[k], ends[k] = spans[inside[0], 0], spans[inside[-1], 1]
+    return starts, ends
 
 
 def pair_ids(

@@ -18,6 +18,7 @@ from rag.extract import Evidence, Part, Source, compose
 from rag.ingest import sentence_encoder
 from rag.intent import understand
 from rag.question import as_question
+from rag.read import Reads, passage_reader, read
 from rag.records import (
     Answer,
     AnswerSentence,
@@ -45,9 +46,11 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     ``Done`` with that answer.
     """
 
-    def __init__(self, retriever: HybridRetriever, settings: Settings) -> None:
+    def __init__(self, retriever: HybridRetriever, settings: Settings, reader: Reads | None = None) -> None:
+        """``reader``: what reads the best passages beside the question; None: the rules alone."""
         self.retriever = retriever
         self.settings = settings
+        self.reader = reader
 
     @property
     def store(self) -> Store:
@@ -79,15 +82,18 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         clock = _Clock()
         retrieval = self.retriever.retrieve(replace(question, text=asked), RETRIEVED)
         clock.lap("retrieve")
-        yield Retrieved(retrieval.passages)
+        if self.reader:
+            retrieval = read(retrieval, self.reader)
+            clock.lap("read")
         intent = understand(asked)
         confidence = signals(retrieval, intent).confidence
-        parts: list[Part] = []
-        source = Source({}, {})
-        if confidence >= self.settings.refuse_below:
-            source = self._source(retrieval)
-            parts = compose(retrieval, intent, source)
+        source = self._source(retrieval)
+        parts = compose(retrieval, intent, source)
+        retrieval = self._reordered(retrieval, parts)
+        if confidence < self.settings.refuse_below:
+            parts = []
         clock.lap("answer")
+        yield Retrieved(retrieval.passages)
         said: list[AnswerSentence] = []
         citations: dict[tuple[str, int, int], Citation] = {}
         for part in parts:
@@ -171,6 +177,16 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
             )
         return condense(question, lambda term: self.store.document_frequency([term])[term] > 0)
 
+    def _reordered(self, retrieval: Retrieval, parts: Sequence[Part]) -> Retrieval:
+        """The retrieval with the passages that the answer quotes before the others."""
+        spans = [(e.passage.document, e.span) for part in parts for e in part.evidence]
+        quoted = [key for document, span in spans for key in self.store.chunks_at(document, span)]
+        known = {p.chunk: p for p in retrieval.passages}
+        missing = {p.chunk: p for p in self.store.passages(k for k in quoted if k not in known)}
+        first = [{**missing, **known}[key] for key in dict.fromkeys(quoted) if key in known or key in missing]
+        rest = [p for p in retrieval.passages if p.chunk not in quoted]
+        return replace(retrieval, passages=(*first, *rest)[: max(RETRIEVED, len(first))])
+
     def _source(self, retrieval: Retrieval) -> Source:
         """Texts and articles of the passages that an answer may be made from."""
         articles = {}
@@ -195,7 +211,7 @@ def open_chain(settings: Settings) -> Chain:
     store.require_documents()
     encoder = sentence_encoder(settings)
     store.require_model(encoder.identity, encoder.dimension)
-    return Chain(HybridRetriever(store=store, encoder=encoder), settings)
+    return Chain(HybridRetriever(store=store, encoder=encoder), settings, passage_reader(settings))
 
 
 def _refusal(retrieval: Retrieval) -> str:

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     model_home: Path = Field(default_factory=lambda: user_data_path("youju") / "models")
     query_prompt: str | None = None  # None: what the model's own configuration says
     passage_prompt: str | None = None
+    reader: str = "bundled"  # or none, or a cross-encoder's name or folder
     threads: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1)
     refuse_below: float = Field(default=0.5, ge=0, le=1)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+from math import exp
 from typing import Literal
 
 from rag.chunk import sentences
+from rag.clauses import best_run, clauses, enumerated, parallel
 from rag.intent import Intent
 from rag.lexicon import tokens
 from rag.markers import han_number
@@ -24,6 +27,16 @@ SECOND = 0.80  # a further sentence of the same article needs this share of the 
 OTHER = 0.93  # … of another article
 _UNFIT = 0.6
 MOST = 3  # sentences of an answer that is no list
+SHORT = 40  # characters of a sentence that is not cut
+PRICE = 0.004  # of a character, in shares of the question's weight
+PAIRED = 5  # sentences of an article that a comparison chooses from
+_FORM_WORTH = 0.5
+_AS_MANY, _SEVERAL = 0.8, 0.2
+_INLINE = 0.5
+_COMMON = 0.4
+_READ_WORTH = 3.0  # of the reader's word, against the other parts of a sentence's score
+_TOLD, _OF, _APART = 1.5, 1.5, 0.5  # of a pair of sentences that compare
+_OPEN_ENDS, _ENDS = "，,；;：:、—", "。！？!?…”’》）)"
 _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
 _STRAY = re.compile(
     r"(?<=[^\x00-\x7f])\s+(?=[^\x00-\x7f])|(?<=[,;:])\s+(?=[^\x00-\x7f])|\s+(?=[,;:!?%)”’》])|(?<=[“‘《(])\s+"
@@ -38,6 +51,7 @@ class Evidence:
     passage: Passage  # the passage it was found through
     section: tuple[str, ...]
     score: float = 0.0
+    answer: Span | None = None  # the clauses of it that the reader takes for the answer
 
     @property
     def article(self) -> ArticleRef:
@@ -87,14 +101,14 @@ def compose(retrieval: Retrieval, intent: Intent, source: Source) -> list[Part]:
     if not ranked:
         return []
     if intent.kind == "locate":
-        return _locate(ranked, source)
+        return _locate(ranked, intent, source)
     if intent.kind == "compare":
-        return _compare(ranked, source)
+        return _compare(retrieval.query, ranked, source)
     if intent.kind == "list" or intent.count:
-        found = _list(retrieval.query, intent, ranked, source)
+        found = listed(retrieval.query, intent, ranked, source)
         if found:
             return found
-    return _sentences(ranked, source)
+    return _sentences(retrieval.query, intent, ranked, source)
 
 
 def rank(retrieval: Retrieval, intent: Intent) -> list[Evidence]:
@@ -102,10 +116,12 @@ def rank(retrieval: Retrieval, intent: Intent) -> list[Evidence]:
 
     A sentence's score adds its passage's fused score (twice), its own cosine, the share of the question's
     weight that it covers, and the share that it covers together with its headings, the last three scaled to
-    [0, 1]; one that lacks what the question asks for (a number, a date) loses ``_UNFIT``.
+    [0, 1]; one that lacks what the question asks for (a number, a date) loses ``_UNFIT``, one that names as many
+    things as a question after a list asks for gains.
     """
     found: list[Evidence] = []
     features: list[tuple[float, float, float]] = []
+    read = _read_sentences(retrieval)
     for passage in retrieval.passages[:LOOK_AT]:
         above = set(tokens(" ".join((passage.article.title, *passage.section))))
         for span, similarity in zip(passage.sentences, passage.similarities, strict=True):
@@ -114,11 +130,45 @@ def rank(retrieval: Retrieval, intent: Intent) -> list[Evidence]:
             features.append(
                 (similarity, retrieval.query.coverage(own), retrieval.query.coverage(own | above))
             )
-            base = 2 * passage.score - (0.0 if intent.fits(text) else _UNFIT)
-            found.append(Evidence(span, passage, passage.section, base))
+            base = 2 * passage.score - (0.0 if intent.fits(text) else _UNFIT) + _names_as_many(text, intent)
+            worth, answer = read.get((passage.chunk, span.start), (0.0, None))
+            found.append(Evidence(span, passage, passage.section, base + _READ_WORTH * worth, answer))
     scaled = zip(*(_scale(column) for column in zip(*features, strict=True)), strict=True)
     scored = [replace(e, score=e.score + sum(row)) for e, row in zip(found, scaled, strict=True)]
     return sorted(scored, key=lambda e: -e.score)
+
+
+def _read_sentences(retrieval: Retrieval) -> dict[tuple[int, int], tuple[float, Span | None]]:
+    """What the reader thinks of each sentence, by chunk and start: its worth in [0, 1], and its clauses that answer.
+
+    The worth is the passage's relevance against the most relevant one's, times how good the sentence's best run of
+    clauses is against the passage's.
+    """
+    read = [(p, retrieval.reads[p.chunk]) for p in retrieval.passages if p.chunk in retrieval.reads]
+    top = max((r.reading.relevance for _, r in read), default=0.0)
+    found: dict[tuple[int, int], tuple[float, Span | None]] = {}
+    for passage, one in read:
+        _, _, best = one.reading.run(0, len(one.clauses))
+        for span in passage.sentences:
+            inside = [i for i, c in enumerate(one.clauses) if span.contains(c)]
+            if not inside:
+                continue
+            first, last, score = one.reading.run(inside[0], inside[-1] + 1)
+            worth = exp(one.reading.relevance - top) * exp(max(-20.0, (score - best) / 2))
+            answer = Span(one.clauses[first].start, one.clauses[last - 1].end)
+            found[passage.chunk, span.start] = worth, answer if one.reading.starts is not None else None
+    return found
+
+
+def _names_as_many(text: str, intent: Intent) -> float:
+    """What a sentence gains for the enumeration in it, where the question asks for one."""
+    if intent.kind != "list" and intent.count is None:
+        return 0.0
+    named = enumerated(text)
+    if intent.count is not None:
+        spans = clauses(text, Span(0, len(text)))
+        return _AS_MANY if intent.count in (named, parallel(text, spans)) else 0.0
+    return _SEVERAL if named >= 3 else 0.0
 
 
 def _scale(values: Sequence[float]) -> list[float]:
@@ -126,8 +176,8 @@ def _scale(values: Sequence[float]) -> list[float]:
     return [(v - low) / (high - low) if high > low else 1.0 for v in values]
 
 
-def _sentences(ranked: Sequence[Evidence], source: Source) -> list[Part]:
-    """The best sentence, and those nearly as good, in reading order within an article."""
+def _sentences(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Source) -> list[Part]:
+    """The best sentence, and those nearly as good, in reading order within an article, each cut to what answers."""
     best = ranked[0]
     chosen = [best]
     length = len(best.span)
@@ -140,7 +190,35 @@ def _sentences(ranked: Sequence[Evidence], source: Source) -> list[Part]:
             continue
         chosen.append(evidence)
         length += len(evidence.span)
-    return [Part(shown(e, source), (e,)) for e in _in_order(chosen)]
+    cut = [tightened(e, query, intent, source) for e in _in_order(chosen)]
+    return [Part(sentence(e, source), (e,)) for e in cut]
+
+
+def tightened(evidence: Evidence, query: Query, intent: Intent, source: Source) -> Evidence:
+    """The evidence cut to the run of its clauses that answers: what the reader takes for the answer, or by the rules,
+    where the question asks for one thing of a form and a clause has it, that with those beside it that say what of.
+
+    A clause is worth the share of the question's weight that it covers, and more if it has the form; length costs.
+    """
+    text = source.texts[evidence.passage.document]
+    if evidence.answer:
+        return replace(evidence, span=_unpunctuated(text, evidence.answer.start, evidence.answer.end))
+    parts = clauses(text, evidence.span)
+    fitting = [intent.form is not None and intent.fits(text[c.start : c.end]) for c in parts]
+    if intent.asks > 1 or len(parts) == 1 or len(evidence.span) <= SHORT or not any(fitting):
+        return evidence
+    values = [
+        query.coverage(tokens(text[part.start : part.end])) + (_FORM_WORTH if fits else 0.0)
+        for part, fits in zip(parts, fitting, strict=True)
+    ]
+    first, last = best_run(values, [len(part) for part in parts], PRICE)
+    return replace(evidence, span=_unpunctuated(text, parts[first].start, parts[last - 1].end))
+
+
+def sentence(evidence: Evidence, source: Source) -> str:
+    """The evidence as a sentence of its own: one cut at a comma ends with a full stop."""
+    text = shown(evidence, source)
+    return text + "。" if text and text[-1] not in _ENDS else text
 
 
 def _in_order(chosen: Sequence[Evidence]) -> list[Evidence]:
@@ -149,18 +227,32 @@ def _in_order(chosen: Sequence[Evidence]) -> list[Evidence]:
     return sorted(chosen, key=lambda e: (order.index(e.article.id), e.span.start))
 
 
-def _locate(ranked: Sequence[Evidence], source: Source) -> list[Part]:
-    """The article, and one more if it is nearly as good, with the sentence that shows it."""
+def _locate(ranked: Sequence[Evidence], intent: Intent, source: Source) -> list[Part]:
+    """The article, and one more if it is nearly as good, with the sentence that shows it, and the section's heading
+    where it is the section that is asked for."""
     parts: list[Part] = []
     seen: set[int] = set()
     for evidence in ranked:
         if evidence.article.id in seen or evidence.score < 0.85 * ranked[0].score:
             continue
         seen.add(evidence.article.id)
-        parts.append(Part(f"{_place(evidence)}：{shown(evidence, source)}", (evidence,)))
+        cited = (*(_heading(evidence, intent, source) if intent.section else ()), evidence)
+        parts.append(Part(f"{_place(evidence)}：{shown(evidence, source)}", cited))
         if len(parts) == 2:
             break
     return parts
+
+
+def _heading(evidence: Evidence, intent: Intent, source: Source) -> tuple[Evidence, ...]:
+    """The heading of the innermost section around the evidence, or where the question names how many there are
+    (十大任务的哪一项) of the one that has as many siblings; () where it is the evidence itself."""
+    path = source.articles[evidence.article.id].path_at(evidence.span.start)
+    counted = [s for above, s in pairwise(path) if len(above.sections) == intent.count]
+    headed = counted or [s for s in path if s.level != "item"][-1:]
+    if not headed or not headed[0].start < headed[0].body <= evidence.span.start:
+        return ()
+    text = source.texts[evidence.passage.document]
+    return (replace(evidence, span=_trimmed(text, headed[0].start, headed[0].body)),)
 
 
 def _place(evidence: Evidence) -> str:
@@ -169,33 +261,57 @@ def _place(evidence: Evidence) -> str:
     return f"《{evidence.article.title}》{category}{'，' + path if path else ''}"
 
 
-def _compare(ranked: Sequence[Evidence], source: Source) -> list[Part]:
-    """The best sentence of each of the two best articles, under its title; or of one, where one tells all."""
-    best: dict[int, Evidence] = {}
+def _compare(query: Query, ranked: Sequence[Evidence], source: Source) -> list[Part]:
+    """Two sentences that tell both sides, each under its article's title where they are of two.
+
+    The pair is taken that is best in itself and, with what else the passages of its articles say, covers most of the
+    question: what describes either side stands in its article, the aspect compared in the sentences themselves.
+    """
+    around: dict[int, set[str]] = {}
     for evidence in ranked:
-        best.setdefault(evidence.article.id, evidence)
-    first, *rest = best.values()
-    others = [e for e in rest if e.score >= 0.6 * first.score][:1]
-    if not others:
-        return _sentences(ranked, source)
-    return [Part(f"《{e.article.title}》：{shown(e, source)}", (e,)) for e in (first, *others)]
+        text = " ".join((evidence.article.title, *evidence.section, evidence.passage.text))
+        around.setdefault(evidence.article.id, set()).update(tokens(text))
+    by_article: dict[int, int] = {}
+    candidates: list[Evidence] = []
+    for evidence in ranked:
+        by_article[evidence.article.id] = by_article.get(evidence.article.id, 0) + 1
+        if by_article[evidence.article.id] <= PAIRED and len(candidates) < 3 * PAIRED:
+            candidates.append(evidence)
+    said = {id(e): set(tokens(source.quote(e))) for e in candidates}
+
+    def worth(pair: tuple[Evidence, Evidence]) -> float:
+        a, b = pair
+        told = query.coverage(said[id(a)] | said[id(b)])
+        of = query.coverage(around[a.article.id] | around[b.article.id])
+        apart = _APART if a.article.id != b.article.id else 0.0
+        return a.score + b.score + _TOLD * told + _OF * of + apart
+
+    pairs = list(combinations(candidates, 2))
+    if not pairs:
+        return [Part(shown(e, source), (e,)) for e in ranked[:1]]
+    best = max(pairs, key=worth)
+    if best[0].article.id == best[1].article.id:
+        return [Part(shown(e, source), (e,)) for e in _in_order(best)]
+    return [Part(f"《{e.article.title}》：{shown(e, source)}", (e,)) for e in best]
 
 
-def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Source) -> list[Part]:
+def listed(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Source) -> list[Part]:
     """The items of the enumeration that the question asks for, under its lead; [] where there is none.
 
-    An enumeration is the children of a section. It is taken when the best sentences are its lead or its items,
-    and, where the question says how many, when it has as many.
+    An enumeration is the children of a section. Those around the best sentences are looked at, and, where the question
+    says how many, all of their articles that have as many. One that the best sentence itself makes inline
+    (甲、乙、丙) comes before those of sections, if the question's number is its.
     """
     best: tuple[float, Evidence, Section] | None = None
     for place, evidence in enumerate(ranked[:4]):
         article = source.articles[evidence.article.id]
-        for path in _enclosing(article, evidence.span, intent.count):
-            section = path[-1]
+        for path in _enumerations(article, evidence.span, intent.count):
             fit = _list_fit(query, intent, evidence, path, ranked[:8]) - 0.15 * place
             if fit > 0 and (best is None or fit > best[0]):
-                best = fit, evidence, section
-    if best is None:
+                best = fit, evidence, path[-1]
+    text = source.texts[ranked[0].passage.document]
+    inline = text[ranked[0].span.start : ranked[0].span.end]
+    if best is None or (best[0] < _INLINE and intent.count and _names_as_many(inline, intent)):
         return []
     _, evidence, section = best
     text = source.texts[evidence.passage.document]
@@ -210,15 +326,20 @@ def _list(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Sour
     ]
 
 
-def _enclosing(article: Article, span: Span, count: int | None) -> list[tuple[Section, ...]]:
-    """The paths of the sections around ``span`` that have at least two children, inner first.
+def _enumerations(article: Article, span: Span, count: int | None) -> list[tuple[Section, ...]]:
+    """The paths of sections that may be asked for: those around ``span`` with at least two children, inner first, and
+    where the number is asked for all of the article that have it.
 
-    The outermost is the article's own body, if its title names the number that is asked for (六增六提).
+    The outermost is the article's own body, if its title names the number (六增六提).
     """
     path = article.path_at(span.start)
     if count is not None and count in {han_number(n) for n in _NUMERAL.findall(article.title)}:
         path = (Section(article.body, article.end, 0, "", article.title, article.sections), *path)
-    return [path[: i + 1] for i in range(len(path) - 1, -1, -1) if len(path[i].sections) > 1]
+    around = [path[: i + 1] for i in range(len(path) - 1, -1, -1) if len(path[i].sections) > 1]
+    elsewhere = [
+        p for p in article.walk() if count is not None and len(p[-1].sections) == count and p not in around
+    ]
+    return [*around, *elsewhere]
 
 
 def _list_fit(
@@ -229,7 +350,8 @@ def _list_fit(
     count = len(section.sections)
     if intent.count is not None and intent.count != count:
         return -1.0
-    lead = evidence.span.start < section.sections[0].start
+    around = section.start <= evidence.span.start < section.end
+    lead = around and evidence.span.start < section.sections[0].start
     inside = [
         e
         for e in ranked
@@ -239,8 +361,10 @@ def _list_fit(
         next((i for i, s in enumerate(section.sections) if s.start <= e.span.start < s.end), -1)
         for e in inside
     }
-    named = query.coverage(tokens(section.label))
-    fit = 0.6 * named + 0.15 * len(items - {-1}) + (0.35 if lead else 0.0)
+    labels = [set(tokens(s.label)) for s in section.sections]
+    named = query.coverage(set(tokens(" ".join(s.label for s in path))).union(*([] if around else labels)))
+    common = set.intersection(*labels) & set(query.terms)  # 五个“坚持”: each item says 坚持
+    fit = 0.6 * named + 0.15 * len(items - {-1}) + (0.35 if lead else 0.0) + (_COMMON if common else 0.0)
     return fit - (0.5 if intent.count == count else 0.62)
 
 
@@ -261,6 +385,15 @@ def _item(text: str, section: Section) -> Span:
 def _trimmed(text: str, start: int, end: int) -> Span:
     while end > start and text[end - 1].isspace():
         end -= 1
+    return Span(start, end)
+
+
+def _unpunctuated(text: str, start: int, end: int) -> Span:
+    """The span without a comma and the like at its end: what is cut there ends with a full stop where it is shown."""
+    while end > start and (text[end - 1].isspace() or text[end - 1] in _OPEN_ENDS):
+        end -= 1
+    while start < end and text[start].isspace():
+        start += 1
     return Span(start, end)
 
 

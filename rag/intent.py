@@ -28,6 +28,8 @@ _LIST = re.compile(
     r"哪些|哪(?:[二两三四五六七八九十]|\d{1,2}|几)|有哪|包括(?:什么|哪)|都有(?:什么|啥|谁)|(?:什么|啥)(?:内容|措施|要求|方面|举措|办法|任务|原则)"
     r"|分别(?:是|为|指|叫)|列(?:出|举)|怎么(?:分|做)|如何(?:做|推进|落实|开展)|几(?:个方面|条|项|点|类|种|张|步)"
 )
+_ASKS = re.compile(r"哪|几(?!乎)|多少|什么|啥|谁|为何|如何|多[久大长高远重]|怎|咋")
+_PART = re.compile(r"哪一?(?:项|条|部分|章|节|个?方面|块)")
 _COUNT = re.compile(
     rf"({_HAN}{{1,3}}|\d{{1,2}})\s*(?:大|个|项|条|种|类|张|步|点|方面|样|件|句|支|本|道|级|安|化|治|清单|网|工程)"
 )
@@ -49,6 +51,8 @@ class Intent:
     count: int | None = None
     form: re.Pattern[str] | None = None
     given: frozenset[str] = frozenset()  # numbers that the question itself states
+    section: bool = False  # which part of an article, rather than which article
+    asks: int = 1  # how many things it asks for (几个？谁出钱？: 2)
 
     def fits(self, sentence: str) -> bool:
         """Whether a sentence holds what the question asks for, other than what it states itself."""
@@ -73,7 +77,14 @@ def understand(question: str) -> Intent:
         kind = "list"
     counts = [n for n in (han_number(m[1]) for m in _COUNT.finditer(text)) if n and 2 <= n <= 40]
     given = frozenset(re.findall(r"\d+", text))
-    return Intent(kind, counts[-1] if counts else None, _form(text), given)
+    return Intent(
+        kind,
+        counts[-1] if counts else None,
+        _form(text),
+        given,
+        bool(_PART.search(text)),
+        max(1, len(_ASKS.findall(text))),
+    )
 
 
 def topic(question: str) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log
+from typing import TYPE_CHECKING
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -22,11 +23,23 @@ from embeddings.encoder import SentenceEncoder
 from rag.errors import QuestionError
 from rag.intent import topic
 from rag.lexicon import natural, terms, tokens
-from rag.records import Mode, Passage, Question
+from rag.records import Mode, Passage, Question, Span
+from rag.spelling import Homophones, corrections
 from rag.store import Store, Vector
 from rag.vectors import VectorIndex, load_or_build
 
+if TYPE_CHECKING:
+    from embeddings.reader import Reading
+
+_MISTYPED = 0.5  # weight of a word that the question's may be a mistyped form of
 DEPTH = 50  # how many chunks of each ranking take part in the fusion
+
+
+RANKINGS: Mapping[Mode, tuple[str, ...]] = {
+    "dense": ("dense", "sentence"),
+    "lexical": ("words", "path"),
+    "hybrid": ("dense", "sentence", "words", "path"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,17 +60,28 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retrieval:
-    """The passages for a question, best first, and the question as it was searched."""
+    """The passages for a question, best first, and the question as it was searched; ``reads`` by the key of the
+    passage's chunk, where a reader has read them."""
 
     query: Query
     passages: tuple[Passage, ...]
+    reads: Mapping[int, Read] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A passage's clauses, and what the reader makes of them."""
+
+    clauses: tuple[Span, ...]
+    reading: Reading
 
 
 class HybridRetriever(BaseRetriever):
     """LangChain retriever over a knowledge base.
 
-    ``mode`` is ``hybrid``, or ``dense`` or ``lexical`` for one half alone. The metadata of the documents that
-    it returns hold the place: document, article, section, start, end and score.
+    ``mode`` is ``hybrid``, or ``dense`` or ``lexical`` for one half alone; ``rankings`` names the single ones instead,
+    of which ``sentence`` only orders what others find. The metadata of the documents that it returns hold the place:
+    document, article, section, start, end and score.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -66,8 +90,10 @@ class HybridRetriever(BaseRetriever):
     encoder: SentenceEncoder
     k: int = 10
     mode: Mode = "hybrid"
+    rankings: tuple[str, ...] = ()
 
     _index: VectorIndex | None = PrivateAttr(default=None)
+    _homophones: tuple[int, Homophones] | None = PrivateAttr(default=None)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def _get_relevant_documents(
@@ -109,23 +135,36 @@ class HybridRetriever(BaseRetriever):
         found = dict.fromkeys(tokens(folded))
         frequency = self.store.document_frequency(found)
         chunks = self.store.count("chunks")
-        weights = {t: log(1 + (chunks - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
+        weights = {t: _rarity(n, chunks) for t, n in frequency.items()}
         unknown = frozenset(t for t, n in frequency.items() if n == 0)
+        meant = [t for likely in self._spelled(unknown).values() for t in likely if t not in weights]
+        for token, n in self.store.document_frequency(meant).items():
+            weights[token] = _MISTYPED * _rarity(n, chunks)
         return Query(folded, vector, weights, tuple(terms(folded)), unknown)
+
+    def _spelled(self, unknown: frozenset[str]) -> dict[str, Sequence[str]]:
+        """What the tokens that no document holds may stand for, if they were mistyped."""
+        if not any(len(token) == 2 for token in unknown):
+            return {}
+        with self._lock:
+            if self._homophones is None or self._homophones[0] != self.store.generation:
+                self._homophones = self.store.generation, Homophones(self.store.pair_frequency())
+        return corrections(unknown, self._homophones[1])
 
     def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
         inside = None if articles is None else self.store.chunk_ids(articles)
         rankings: dict[str, dict[int, float]] = {}
-        if self.mode != "lexical":
+        wanted = self.rankings or RANKINGS[self.mode]
+        if "dense" in wanted:
             rankings["dense"] = dict(self._vectors().search(query.vector, DEPTH, inside))
-        if self.mode != "dense":
-            match = " OR ".join(f'"{token}"' for token in query.weights)
-            for name, weights in (("words", (1.0, 0.0)), ("path", (1.0, 1.0))):
+        match = " OR ".join(f'"{token}"' for token in query.weights)
+        for name, weights in (("words", (1.0, 0.0)), ("path", (1.0, 1.0))):
+            if name in wanted:
                 found = self.store.search_text(match, weights, DEPTH, articles) if match else []
                 rankings[name] = {chunk: score for chunk, score in found if score > 0}
         candidates = sorted(set().union(*rankings.values()))
         similarities = self._similarities(query, candidates)
-        if self.mode != "lexical":
+        if "sentence" in wanted:
             rankings["sentence"] = {chunk: max(values) for chunk, values in similarities.items() if values}
         scaled = {name: _scaled(ranking) for name, ranking in rankings.items()}
         return {
@@ -178,6 +217,11 @@ class _Scores:
 
     def applied(self, passage: Passage) -> Passage:
         return replace(passage, score=self.total, signals=self.signals, similarities=self.similarities)
+
+
+def _rarity(frequency: int, chunks: int) -> float:
+    """The inverse document frequency of BM25 (Robertson and Zaragoza, 2009), never negative."""
+    return log(1 + (chunks - frequency + 0.5) / (frequency + 0.5))
 
 
 def _scaled(ranking: Mapping[int, float]) -> dict[int, float]:

@@ -507,6 +507,20 @@ class Store:
             }
         return [found[key] for key in wanted if key in found]
 
+    def chunks_at(self, document: str, span: Span) -> list[int]:
+        """The keys of a document's chunks that share characters with ``span``, in reading order."""
+        return [
+            key
+            for (key,) in self._rows(
+                "SELECT c.id FROM chunks c JOIN articles a ON a.id = c.article"
+                ' JOIN documents d ON d.id = a.document WHERE d.name = ? AND c.start < ? AND c."end" > ?'
+                " ORDER BY c.start",
+                document,
+                span.end,
+                span.start,
+            )
+        ]
+
     def indexed_chunks(self, name: str) -> list[IndexedChunk]:
         """A document's chunks with their vectors, in reading order, without their tokens."""
         with self.snapshot():
@@ -576,6 +590,11 @@ class Store:
         )
         counts = {term: int(count) for term, count in rows}
         return {token: counts.get(term, 0) for token, term in wanted.items()}
+
+    def pair_frequency(self) -> dict[str, int]:
+        """The number of chunks that hold each token of two characters."""
+        rows = self._rows("SELECT term, doc FROM chunk_terms WHERE length(term) = 2")
+        return {term: int(count) for term, count in rows}
 
     # -- inside --------------------------------------------------------------------------------------------
 
