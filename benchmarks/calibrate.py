@@ -1,31 +1,27 @@
-"""Fits the weights of ``rag.confidence``, on questions that no evaluation uses.
+"""Weighs what the reader says against the rules' signals, and shows where a threshold of refusal may lie.
 
-    python benchmarks/calibrate.py samples/training/*.md                        # the rules alone
-    python benchmarks/calibrate.py --reader samples/training/culture.md         # with the reader
+    python benchmarks/calibrate.py samples/training/culture.md samples/compilation.messy.txt
 
-Beside each document FILE.md stand its cases, FILE.jsonl. With the reader only documents may be given that it was not
-trained on: of its own training questions it is too sure. The intercept is moved so that at confidence 0.5 a share
-``--false-refusals`` of the answerable questions is refused. Prints the weights, and how well they tell the questions
-apart, with the leave-one-document-out figure where there are several.
+Beside each document FILE stand its cases, FILE.jsonl (of the sample: questions.jsonl). Only documents may be given that
+the reader was not trained on: of its own training questions it is too sure. Prints, for each weight of the reader's
+word in ``rag.confidence``, how well the score tells questions with and without an answer apart, and for each share of
+false refusals the threshold and what it refuses.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import StandardScaler
 
 from eval.cases import Library, load_cases
 from rag.chain import RETRIEVED, open_chain
 from rag.condense import condense
-from rag.confidence import Signals, signals
+from rag.confidence import READER, RULES, Signals, signals
 from rag.config import read_settings
 from rag.ingest import ingest
 from rag.intent import understand
@@ -33,73 +29,54 @@ from rag.question import as_question
 from rag.read import read
 from rag.records import Question
 
-RULES = ("chunk", "form", "coverage", "unknown", "unquoted", "miscounted")
-READER = (*RULES, "answers", "read_coverage", "read_fits")
-
-Table = NDArray[np.float64]
+WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0, 2.0)
+SHARES = (0.02, 0.03, 0.04, 0.05)
 
 
-def table(document: Path, with_reader: bool) -> tuple[Table, Table]:
-    """The signals of each case of a document (n, features), and whether it has an answer (n,)."""
-    rows, answerable = [], []
+def signals_of(document: Path) -> list[tuple[Signals, str]]:
+    """The signals of each case of a document, and the case's type."""
+    cases = document.with_suffix(".jsonl")
     with tempfile.TemporaryDirectory() as folder:
-        settings = read_settings(kb=Path(folder), reader="bundled" if with_reader else "none")
+        settings = read_settings(kb=Path(folder), reader="bundled")
         ingest([document], settings)
         chain = open_chain(settings)
-        for gold in load_cases(document.with_suffix(".jsonl"), Library.of(chain.store)):
+        assert chain.reader is not None
+        found = []
+        file = cases if cases.is_file() else document.with_name("questions.jsonl")
+        for gold in load_cases(file, Library.of(chain.store)):
             asked = condense(as_question(gold.case.as_question()))
             retrieval = chain.retriever.retrieve(Question(asked), RETRIEVED)
-            if chain.reader:
-                retrieval = read(retrieval, chain.reader)
-            intent = understand(asked)
-            found = signals(retrieval, intent)
-            if with_reader and found.answers is None:
-                continue
-            rows.append(found)
-            answerable.append(float(gold.case.answerable))
+            found.append((signals(read(retrieval, chain.reader), understand(asked)), gold.case.type))
         chain.store.close()
-    names = READER if with_reader else RULES
-    return np.array([[float(getattr(r, n)) for n in names] for r in rows]), np.array(answerable)
+    return found
 
 
-def fitted(x: Table, y: Table) -> tuple[Table, float]:
-    """Weights and intercept for signals as they are. Fitted on scaled ones, so that all are shrunk alike."""
-    scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=0.5, class_weight="balanced", max_iter=1000).fit(scaler.transform(x), y)
-    weights = model.coef_[0] / scaler.scale_
-    return weights, float(model.intercept_[0] - (weights * scaler.mean_).sum())
+def score(one: Signals, weight: float) -> float:
+    """The logit with this weight for the reader's word and the rules' intercept."""
+    rest = replace(one, answers=None)
+    return rest.logit + weight * (one.answers or 0.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("documents", nargs="+", type=Path)
-    parser.add_argument("--reader", action="store_true")
-    parser.add_argument("--false-refusals", type=float, default=0.03)
     options = parser.parse_args()
-    names = READER if options.reader else RULES
-    assert set(names) <= {f.name for f in fields(Signals)}
-    tables = [table(document, options.reader) for document in options.documents]
-    x, y = np.concatenate([t[0] for t in tables]), np.concatenate([t[1] for t in tables])
-    for i, name in enumerate(names):
-        print(f"{name:14} AUC alone {roc_auc_score(y, x[:, i]):.3f}")
-    weights, intercept = fitted(x, y)
-    scores = x @ weights + intercept
-    print(f"all together   AUC {roc_auc_score(y, scores):.3f}, {len(y)} questions, {int(y.sum())} answerable")
-    if len(tables) > 1:
-        left_out = []
-        for i, (own, _) in enumerate(tables):
-            others = [t for j, t in enumerate(tables) if j != i]
-            w, b = fitted(np.concatenate([t[0] for t in others]), np.concatenate([t[1] for t in others]))
-            left_out.append(own @ w + b)
-        scores = np.concatenate(left_out)
-        print(f"left out       AUC {roc_auc_score(y, scores):.3f}")
-    for share in (0.02, 0.03, 0.04, 0.05, 0.1):
-        threshold = np.quantile(scores[y == 1], share)
-        print(f"false refusals {share:.2f}: refuses {np.mean(scores[y == 0] < threshold):.3f}")
-    moved = intercept - float(np.quantile(x[y == 1] @ weights + intercept, options.false_refusals))
+    found = [row for document in options.documents for row in signals_of(document)]
+    kinds = np.array([kind for _, kind in found])
+    answerable = ~np.isin(kinds, ("unanswerable", "false_premise"))
     print(
-        {"intercept": round(moved, 3), **{n: round(float(w), 3) for n, w in zip(names, weights, strict=True)}}
+        f"{len(found)} questions, {answerable.sum()} answerable; now {READER['answers']}, {READER['intercept']}"
     )
+    for weight in WEIGHTS:
+        scores = np.array([score(one, weight) for one, _ in found])
+        print(f"weight {weight}: AUC {roc_auc_score(answerable, scores):.3f}")
+        for share in SHARES:
+            threshold = float(np.quantile(scores[answerable], share))
+            refused = {k: np.mean(scores[kinds == k] < threshold) for k in ("unanswerable", "false_premise")}
+            print(
+                f"  false refusals {share}: intercept {RULES['intercept'] - threshold:.2f}, refused "
+                + ", ".join(f"{k} {v:.2f}" for k, v in refused.items())
+            )
 
 
 if __name__ == "__main__":

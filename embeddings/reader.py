@@ -8,7 +8,6 @@ passage together, which vectors made apart cannot. Its weights travel as 8-bit i
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,18 +49,14 @@ class Reading:
     starts: Array | None = None
     ends: Array | None = None
 
-    def run(self, first: int, last: int) -> tuple[int, int, float]:
-        """The units ``[i, j)`` among ``[first, last)`` that are the best answer, and its score; all of them and 0
-        where no spans were read."""
+    def best_run(self, first: int, last: int) -> float:
+        """The score of the best answer that begins and ends with units among ``[first, last)``; 0 where no spans
+        were read."""
         if self.starts is None or self.ends is None:
-            return first, last, 0.0
-        best = (first, first + 1, -math.inf)
-        for i in range(first, last):
-            j = i + int(np.argmax(self.ends[i:last]))
-            score = float(self.starts[i] + self.ends[j])
-            if score > best[2]:
-                best = (i, j + 1, score)
-        return best
+            return 0.0
+        # The best end at a unit or after it: a running maximum from the right.
+        ends = np.maximum.accumulate(self.ends[first:last][::-1])[::-1]
+        return float((self.starts[first:last] + ends).max())
 
 
 class Reader:
@@ -161,7 +156,7 @@ def save(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -
 
 
 def _load(folder: Path, path: Path) -> tuple[PlainBert, dict[str, Tensor]]:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
@@ -173,7 +168,7 @@ def _load(folder: Path, path: Path) -> tuple[PlainBert, dict[str, Tensor]]:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         base = load_file(folder / "model.safetensors")
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"阅读器的权重不可用 (the reader's weights cannot be used): {path} ({error})",
             "重新安装, 或设 YOUJU_READER=none (install again, or do without)",

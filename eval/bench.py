@@ -26,6 +26,7 @@ from rag.config import Settings
 from rag.errors import KnowledgeBaseError
 from rag.ingest import PassageEncoder, embedded_text, sentence_encoder
 from rag.lexicon import tokens
+from rag.read import passage_reader
 from rag.records import Article, Chunk, Document, Outline
 from rag.retrieve import HybridRetriever
 from rag.store import IndexedChunk, Store
@@ -35,7 +36,7 @@ Progress = Callable[[str, int, int], None]  # step, done, total
 
 def youju(store: Store, encoder: SentenceEncoder, settings: Settings) -> Chain:
     """The project's own chain."""
-    return Chain(HybridRetriever(store=store, encoder=encoder), settings)
+    return Chain(HybridRetriever(store=store, encoder=encoder), settings, passage_reader(settings))
 
 
 def _quiet(step: str, done: int, total: int) -> None:

@@ -135,14 +135,17 @@ def histogram(values: Sequence[float], x_label: str) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.add_axes((0.09, 0.2, 0.88, 0.7))
         axes.hist(values, bins=min(40, max(5, len(values) // 3)), color=_FIRST, rwidth=0.9)
-        for name, value in (("p50", median(values)), ("p95", last)):
+        for name, value, side in (
+            ("p50 ", median(values), "right"),
+            (" p95 ", last, "left"),
+        ):  # never over each other
             axes.axvline(value, color=_SECOND, linewidth=1.5)
             axes.annotate(
-                f"{name} {value:.0f}",
+                f"{name}{value:.0f} ",
                 (value, 1.02),
                 xycoords=("data", "axes fraction"),
                 color=_INK,
-                ha="center",
+                ha=side,
                 fontsize=9,
             )
         axes.grid(visible=False, axis="x")

@@ -23,7 +23,7 @@ from rag.retrieve import Query, Retrieval
 
 LOOK_AT = 12  # passages whose sentences are candidates
 LENGTH = 400  # characters of an answer that is no list
-SECOND = 0.80  # a further sentence of the same article needs this share of the best one's score
+SECOND = 0.70  # a further sentence of the same article needs this share of the best one's score
 OTHER = 0.93  # … of another article
 _UNFIT = 0.6
 MOST = 3  # sentences of an answer that is no list
@@ -34,7 +34,7 @@ _FORM_WORTH = 0.5
 _AS_MANY, _SEVERAL = 0.8, 0.2
 _INLINE = 0.5
 _COMMON = 0.4
-_READ_WORTH = 3.0  # of the reader's word, against the other parts of a sentence's score
+_READ_WORTH = 1.5  # of the reader's word, against the other parts of a sentence's score
 _TOLD, _OF, _APART = 1.5, 1.5, 0.5  # of a pair of sentences that compare
 _OPEN_ENDS, _ENDS = "，,；;：:、—", "。！？!?…”’》）)"
 _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")
@@ -51,7 +51,6 @@ class Evidence:
     passage: Passage  # the passage it was found through
     section: tuple[str, ...]
     score: float = 0.0
-    answer: Span | None = None  # the clauses of it that the reader takes for the answer
 
     @property
     def article(self) -> ArticleRef:
@@ -116,8 +115,8 @@ def rank(retrieval: Retrieval, intent: Intent) -> list[Evidence]:
 
     A sentence's score adds its passage's fused score (twice), its own cosine, the share of the question's
     weight that it covers, and the share that it covers together with its headings, the last three scaled to
-    [0, 1]; one that lacks what the question asks for (a number, a date) loses ``_UNFIT``, one that names as many
-    things as a question after a list asks for gains.
+    [0, 1], and the reader's word; one that lacks what the question asks for (a number, a date) loses ``_UNFIT``, one
+    that names as many things as a question after a list asks for gains.
     """
     found: list[Evidence] = []
     features: list[tuple[float, float, float]] = []
@@ -131,32 +130,31 @@ def rank(retrieval: Retrieval, intent: Intent) -> list[Evidence]:
                 (similarity, retrieval.query.coverage(own), retrieval.query.coverage(own | above))
             )
             base = 2 * passage.score - (0.0 if intent.fits(text) else _UNFIT) + _names_as_many(text, intent)
-            worth, answer = read.get((passage.chunk, span.start), (0.0, None))
-            found.append(Evidence(span, passage, passage.section, base + _READ_WORTH * worth, answer))
+            base += _READ_WORTH * read.get((passage.chunk, span.start), 0.0)
+            found.append(Evidence(span, passage, passage.section, base))
     scaled = zip(*(_scale(column) for column in zip(*features, strict=True)), strict=True)
     scored = [replace(e, score=e.score + sum(row)) for e, row in zip(found, scaled, strict=True)]
     return sorted(scored, key=lambda e: -e.score)
 
 
-def _read_sentences(retrieval: Retrieval) -> dict[tuple[int, int], tuple[float, Span | None]]:
-    """What the reader thinks of each sentence, by chunk and start: its worth in [0, 1], and its clauses that answer.
+def _read_sentences(retrieval: Retrieval) -> dict[tuple[int, int], float]:
+    """What the reader thinks of each sentence it read, by chunk and start, in [0, 1].
 
-    The worth is the passage's relevance against the most relevant one's, times how good the sentence's best run of
-    clauses is against the passage's.
+    The passage's relevance against the most relevant one's, times how good the sentence's best run of clauses is
+    against the passage's.
     """
     read = [(p, retrieval.reads[p.chunk]) for p in retrieval.passages if p.chunk in retrieval.reads]
-    top = max((r.reading.relevance for _, r in read), default=0.0)
-    found: dict[tuple[int, int], tuple[float, Span | None]] = {}
+    top = max((one.reading.relevance for _, one in read), default=0.0)
+    found: dict[tuple[int, int], float] = {}
     for passage, one in read:
-        _, _, best = one.reading.run(0, len(one.clauses))
+        best = one.reading.best_run(0, len(one.clauses))
         for span in passage.sentences:
             inside = [i for i, c in enumerate(one.clauses) if span.contains(c)]
-            if not inside:
-                continue
-            first, last, score = one.reading.run(inside[0], inside[-1] + 1)
-            worth = exp(one.reading.relevance - top) * exp(max(-20.0, (score - best) / 2))
-            answer = Span(one.clauses[first].start, one.clauses[last - 1].end)
-            found[passage.chunk, span.start] = worth, answer if one.reading.starts is not None else None
+            if inside:
+                score = one.reading.best_run(inside[0], inside[-1] + 1)
+                found[passage.chunk, span.start] = exp(one.reading.relevance - top) * exp(
+                    max(-20.0, (score - best) / 2)
+                )
     return found
 
 
@@ -195,14 +193,12 @@ def _sentences(query: Query, intent: Intent, ranked: Sequence[Evidence], source:
 
 
 def tightened(evidence: Evidence, query: Query, intent: Intent, source: Source) -> Evidence:
-    """The evidence cut to the run of its clauses that answers: what the reader takes for the answer, or by the rules,
-    where the question asks for one thing of a form and a clause has it, that with those beside it that say what of.
+    """The evidence cut to the run of its clauses that answers, where the question asks for one thing of a form and a
+    clause has it: that clause with those beside it that say what of.
 
     A clause is worth the share of the question's weight that it covers, and more if it has the form; length costs.
     """
     text = source.texts[evidence.passage.document]
-    if evidence.answer:
-        return replace(evidence, span=_unpunctuated(text, evidence.answer.start, evidence.answer.end))
     parts = clauses(text, evidence.span)
     fitting = [intent.form is not None and intent.fits(text[c.start : c.end]) for c in parts]
     if intent.asks > 1 or len(parts) == 1 or len(evidence.span) <= SHORT or not any(fitting):

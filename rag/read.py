@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 READ = 12  # passages, the best of the retrieval
 NONE, BUNDLED = "none", "bundled"
-_FUSION = 5
+_FUSION = 1
 _TITLE, _SECTION = 32, 28  # characters of a heading
 
 

@@ -113,6 +113,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [p for p in __import__("sys").path if Path(p or ".") != ROOT])
     monkeypatch.setattr("rag.ingest.sentence_encoder", lambda settings: FakeEncoder())
+    monkeypatch.setenv("YOUJU_READER", "none")
     fill(tmp_path / "kb", document(compilation()))
     (tmp_path / "cases.jsonl").write_bytes(lines(*ROWS))
     (tmp_path / "mine.py").write_text(OWN_CODE, encoding="utf-8")

@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    return Bench(Settings(kb=tmp_path / "unused", refuse_below=0), encoder=FakeEncoder())
+    return Bench(Settings(kb=tmp_path / "unused", refuse_below=0, reader="none"), encoder=FakeEncoder())
 
 
 # -- readers ------------------------------------------------------------------------------------------------

@@ -41,15 +41,18 @@ def shown(heading: str, *units: str) -> tuple[str, str, list[tuple[int, int]]]:
 # -- a run of units -----------------------------------------------------------------------------------------
 
 
-def test_the_best_run_begins_and_ends_where_the_logits_say() -> None:
+def test_the_best_run_does_not_end_before_it_begins() -> None:
     reading = Reading(0, 0, np.array([0, 3, 1], np.float32), np.array([5, 0, 2], np.float32))
-    assert reading.run(0, 3) == (1, 3, 5)  # not (1, 1): an answer does not end before it begins
-    assert reading.run(0, 1) == (0, 1, 5)
-    assert reading.run(2, 3) == (2, 3, 3)
+    assert (
+        reading.best_run(0, 3) == 5
+    )  # from the first to itself (0 + 5), or from the second to the third (3 + 2)
+    assert reading.best_run(1, 3) == 5
+    assert reading.best_run(1, 2) == 3
+    assert reading.best_run(2, 3) == 3
 
 
-def test_without_spans_the_run_is_all() -> None:
-    assert Reading(0.3, 0.3).run(2, 7) == (2, 7, 0.0)
+def test_without_spans_no_run_is_better_than_another() -> None:
+    assert Reading(0.3, 0.3).best_run(2, 7) == 0.0
 
 
 # -- encoding -----------------------------------------------------------------------------------------------
@@ -124,8 +127,8 @@ def test_the_passage_that_answers_comes_first_and_its_clause_is_found(reader: Re
     )
     assert max(range(3), key=lambda i: found[i].relevance) == 2
     assert found[2].answers > found[0].answers
-    first, last, _ = found[2].run(0, len(CLAUSES))
-    assert "6000元" in "".join(CLAUSES[first:last])
+    scores = [found[2].best_run(i, i + 1) for i in range(len(CLAUSES))]
+    assert "6000元" in CLAUSES[scores.index(max(scores))]
 
 
 def test_each_passage_is_read_as_if_alone(reader: Reader) -> None:
