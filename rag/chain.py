@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -178,14 +179,19 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         return condense(question, lambda term: self.store.document_frequency([term])[term] > 0)
 
     def _reordered(self, retrieval: Retrieval, parts: Sequence[Part]) -> Retrieval:
-        """The retrieval with the passages that the answer quotes before the others."""
+        """The retrieval with the passages that the answer quotes before the others, a passage's score being no less than
+        those of the passages after it."""
         spans = [(e.passage.document, e.span) for part in parts for e in part.evidence]
         quoted = [key for document, span in spans for key in self.store.chunks_at(document, span)]
         known = {p.chunk: p for p in retrieval.passages}
         missing = {p.chunk: p for p in self.store.passages(k for k in quoted if k not in known)}
         first = [{**missing, **known}[key] for key in dict.fromkeys(quoted) if key in known or key in missing]
         rest = [p for p in retrieval.passages if p.chunk not in quoted]
-        return replace(retrieval, passages=(*first, *rest)[: max(RETRIEVED, len(first))])
+        ordered = [*first, *rest][: max(RETRIEVED, len(first))]
+        scores = list(accumulate((p.score for p in reversed(ordered)), max))[::-1]
+        return replace(
+            retrieval, passages=tuple(replace(p, score=s) for p, s in zip(ordered, scores, strict=True))
+        )
 
     def _source(self, retrieval: Retrieval) -> Source:
         """Texts and articles of the passages that an answer may be made from."""
