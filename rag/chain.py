@@ -15,7 +15,7 @@ from rag.condense import condense
 from rag.confidence import signals
 from rag.config import Settings
 from rag.errors import QuestionError
-from rag.extract import Evidence, Part, Source, compose
+from rag.extract import LOOK_AT, Evidence, Part, Source, compose
 from rag.ingest import sentence_encoder
 from rag.intent import understand
 from rag.question import as_question
@@ -195,13 +195,14 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
 
     def _source(self, retrieval: Retrieval) -> Source:
         """Texts and articles of the passages that an answer may be made from."""
+        passages = retrieval.passages[:LOOK_AT]
         articles = {}
-        for key in dict.fromkeys(p.article.id for p in retrieval.passages):
+        for key in dict.fromkeys(p.article.id for p in passages):
             stored = self.store.article(key)
             if stored:
                 articles[key] = stored.article
         texts = {}
-        for name in dict.fromkeys(p.document for p in retrieval.passages):
+        for name in dict.fromkeys(p.document for p in passages):
             document = self.store.document(name)
             if document:
                 texts[name] = document.text

@@ -117,9 +117,15 @@ def _specific(query: Query) -> dict[str, float]:
 
 def _coverage(words: Mapping[str, float], passages: Iterable[Passage]) -> float:
     """The share of the words' weight that the passages and their headings hold."""
-    found = {t for p in passages for t in tokens(_with_headings(p))}
+    found = set().union(*map(_words, passages))
     total = sum(words.values())
     return sum(weight for term, weight in words.items() if term in found) / total if total else 0.0
+
+
+def _words(passage: Passage) -> set[str]:
+    """The tokens of a passage and its headings, piece by piece, as ``rag.extract`` takes them too: they are kept."""
+    pieces = [passage.text[s.start - passage.start : s.end - passage.start] for s in passage.sentences]
+    return set(tokens(" ".join((passage.article.title, *passage.section)))).union(*map(tokens, pieces))
 
 
 def _with_headings(passage: Passage) -> str:
