@@ -80,12 +80,18 @@ def signals(retrieval: Retrieval, intent: Intent) -> Signals:
     words = _specific(query)
     near = squeeze(fold(" ".join(map(_with_headings, passages[:_NEAR]))))[0]
     return Signals(
-        chunk=max(p.signals.get("dense", 0.0) for p in passages),
+        chunk=_best_cosine(passages),
         form=max(fitting, default=_NO_FORM),
         coverage=max(_coverage(words, evidence) for evidence in _units(passages, intent)),
         miscounted=_miscounted(query.text, near),
         answers=_answers(retrieval, intent),
     )
+
+
+def _best_cosine(passages: Sequence[Passage]) -> float:
+    """The best chunk's cosine, or where chunks were not ranked by it the best sentence's."""
+    ranked = [p.signals["dense"] for p in passages if "dense" in p.signals]
+    return max(ranked or [s for p in passages for s in p.similarities], default=0.0)
 
 
 def _answers(retrieval: Retrieval, intent: Intent) -> float | None:
