@@ -54,6 +54,7 @@ RETRIEVED = 24  # windows among which the hard ones are found
 NEGATIVES = 3  # of a question in an epoch
 OWN = 3  # times that a case is seen in an epoch
 MAX_TOKENS = 160
+PAD = 1  # the bundled tokenizer's <pad>
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,11 +374,17 @@ def batches(all_rows: list[list[Row]], budget: int, chance: random.Random) -> It
     yield from made
 
 
+def padded(batch: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Token ids (n, length) of the pairs, filled up with <pad>, and 1 where a token is none of those."""
+    longest = max(len(r.ids) for r in batch)
+    ids = torch.tensor([r.ids + [PAD] * (longest - len(r.ids)) for r in batch])
+    mask = torch.tensor([[1.0] * len(r.ids) + [0.0] * (longest - len(r.ids)) for r in batch])
+    return ids, mask
+
+
 def loss_of(model: Trained, batch: Sequence[Row]) -> tuple[Tensor, dict[str, float]]:
     """Listwise over each question's windows, binary for answerability, and the span of the answer."""
-    longest = max(len(r.ids) for r in batch)
-    ids = torch.tensor([r.ids + [1] * (longest - len(r.ids)) for r in batch])
-    mask = torch.tensor([[1.0] * len(r.ids) + [0.0] * (longest - len(r.ids)) for r in batch])
+    ids, mask = padded(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rank, answerable, spans = model(ids, mask)
     rank, answerable, spans = rank.float(), answerable.float(), spans.float()
@@ -410,9 +417,7 @@ def held_out(model: Trained, groups: list[list[Row]]) -> dict[str, float]:
     right, scores = [], []
     with torch.inference_mode():
         for group in groups:
-            longest = max(len(r.ids) for r in group)
-            ids = torch.tensor([r.ids + [1] * (longest - len(r.ids)) for r in group])
-            mask = torch.tensor([[1.0] * len(r.ids) + [0.0] * (longest - len(r.ids)) for r in group])
+            ids, mask = padded(group)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 rank, answerable, _ = model(ids, mask)
             if any(r.positive for r in group):
