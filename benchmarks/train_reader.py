@@ -1,11 +1,12 @@
 """Trains the reader that ships in ``embeddings/weights``: relevance, answerability and answer span in one pass.
 
-    python benchmarks/train_reader.py [--rows P.jsonl Q.jsonl] [--squad FILE.json] [--cases FILE.md FILE.jsonl]
-                                      [--held FILE.md FILE.jsonl] --out reader.safetensors
+    python benchmarks/train_reader.py [--rows P.jsonl Q.jsonl] [--squad FILE.json] [--squad2 FILE.json]
+                                      [--cases FILE.md FILE.jsonl] [--held FILE.md FILE.jsonl] --out reader.safetensors
 
 ``--rows`` are paragraphs and questions as ``youju eval retrieval`` takes them, ``--squad`` a file in SQuAD's form,
-``--cases`` a document and cases on it as ``youju eval cases`` takes them; each may be given several times. ``--held``
-cases are not trained on and measure the result.
+``--squad2`` one in that of SQuAD 2.0, in English, with questions that have no answer, ``--cases`` a document and cases
+on it as ``youju eval cases`` takes them; each may be given several times. ``--held`` cases are not trained on and
+measure the result.
 
 The windows come from the project's own splitter and retriever, so that the reader learns on what it will read. The
 windows that hold the answer stand against others of the same topic and of a high rank that do not. The span to be found
@@ -52,8 +53,8 @@ from rag.store import Store
 
 RETRIEVED = 24  # windows among which the hard ones are found
 NEGATIVES = 3  # of a question in an epoch
-OWN = 3  # times that a case is seen in an epoch
 MAX_TOKENS = 160
+AROUND = 320  # characters around an answer in SQuAD's English
 PAD = 1  # the bundled tokenizer's <pad>
 
 
@@ -91,6 +92,41 @@ def read_squad(path: Path) -> tuple[list[Paragraph], list[ParagraphQuestion]]:
                 if answers:
                     questions.append(ParagraphQuestion(asked["id"], key, asked["question"], answers))
     return paragraphs, questions
+
+
+def read_squad2(path: Path) -> Iterator[Example]:
+    """The questions of a file in the form of SQuAD 2.0, each with the sentences around its answer.
+
+    A question without an answer has the sentences around the one that was written to look like it.
+    """
+    for article in json.loads(path.read_text("utf-8"))["data"]:
+        for row in article["paragraphs"]:
+            for asked in row["qas"]:
+                impossible = asked.get("is_impossible", False) or not asked["answers"]
+                given = asked.get("plausible_answers" if impossible else "answers") or [
+                    {"answer_start": len(row["context"]) // 2, "text": ""}
+                ]
+                start = given[0]["answer_start"]
+                text, answer = _around(row["context"], start, start + len(given[0]["text"]))
+                if impossible:
+                    yield Example(asked["question"], (), (Window("", text),), "impossible")
+                else:
+                    yield Example(asked["question"], (Window("", text, answer),), ())
+
+
+def _around(text: str, start: int, end: int) -> tuple[str, tuple[int, int]]:
+    """The sentences about ``text[start:end]``, and where it stands in them."""
+    borders = [0, *(m.end() for m in re.finditer(r"[.!?。！？](?:\s+|(?<=[。！？]))", text)), len(text)]
+    low = max(b for b in borders if b <= start)
+    high = min(b for b in borders if b >= end)
+    while len(text[low:high]) < AROUND and (low, high) != (0, len(text)):
+        before = [b for b in borders if b < low]
+        after = [b for b in borders if b > high]
+        if before and (not after or start - low < high - end):
+            low = before[-1]
+        else:
+            high = after[0]
+    return text[low:high], (start - low, end - low)
 
 
 def mined(
@@ -144,7 +180,7 @@ def _of_case(gold: GoldCase, retriever: HybridRetriever) -> Example:
     if case.articles:
         own = retriever.retrieve(Question(asked, articles=case.articles), 4 * RETRIEVED).passages
         ranked += [p for p in own if p not in ranked]
-    positives, negatives = [], []
+    positives, tempting, negatives = [], [], []
     for passage in ranked:
         shown = readable_passage(passage)
         touched = [
@@ -157,9 +193,9 @@ def _of_case(gold: GoldCase, retriever: HybridRetriever) -> Example:
         ]
         if touched and case.answerable:
             positives.append(Window(shown.heading, shown.text, (touched[0][0], touched[-1][1])))
-        else:
-            negatives.append(Window(shown.heading, shown.text))
-    return Example(natural(asked), tuple(positives[:8]), tuple(negatives[:8]), case.type)
+        else:  # what a false premise is about looks most like an answer
+            (tempting if touched else negatives).append(Window(shown.heading, shown.text))
+    return Example(natural(asked), tuple(positives[:8]), (*tempting, *negatives)[:8], case.type)
 
 
 def _window(passage: Passage) -> Window:
@@ -298,7 +334,9 @@ class Trained(nn.Module):
         from transformers import BertModel
 
         super().__init__()
-        self.bert = BertModel.from_pretrained(folder, add_pooling_layer=False)
+        # One pass over the data needs no dropout, and without it attention is computed in one kernel.
+        whole = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        self.bert = BertModel.from_pretrained(folder, add_pooling_layer=False, **whole)
         self.bert.encoder.layer = self.bert.encoder.layer[:layers]
         self.bert.embeddings.requires_grad_(False)
         size = self.bert.config.hidden_size
@@ -442,18 +480,21 @@ def examples(options: argparse.Namespace, encoder: SentenceEncoder, chance: rand
     made: list[Example] = []
     for example in found:
         for way, share in (
-            (lambda e: changed(e, words, chance), 0.3),
-            (lambda e: detailed(e, chance), 0.15),
-            (lambda e: blanked(e, chance), 0.15),
+            (lambda e: changed(e, words, chance), 0.2),
+            (lambda e: detailed(e, chance), 0.1),
+            (lambda e: blanked(e, chance), 0.1),
         ):
             more = way(example) if chance.random() < share else None
             if more:
                 made.append(more)
     print(f"{len(made)} questions made", flush=True)
+    for path in options.squad2:
+        found += read_squad2(Path(path))
+    print(f"{len(found)} questions of rows and files", flush=True)
     for document, file in options.cases:
         own = of_cases(Path(document), Path(file), encoder)
         print(f"{len(own)} cases of {file}", flush=True)
-        found += own * OWN  # the kind of text and question that the reader is for
+        found += own
     return found + made
 
 
@@ -461,6 +502,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", nargs=2, action="append", default=[], metavar=("P.jsonl", "Q.jsonl"))
     parser.add_argument("--squad", action="append", default=[], metavar="FILE.json")
+    parser.add_argument("--squad2", action="append", default=[], metavar="FILE.json")
     parser.add_argument("--cases", nargs=2, action="append", default=[], metavar=("FILE.md", "FILE.jsonl"))
     parser.add_argument("--held", nargs=2, action="append", default=[], metavar=("FILE.md", "FILE.jsonl"))
     parser.add_argument("--out", type=Path, required=True)

@@ -181,8 +181,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     def _reordered(self, retrieval: Retrieval, parts: Sequence[Part]) -> Retrieval:
         """The retrieval with the passages that the answer quotes before the others, a passage's score being no less than
         those of the passages after it."""
-        spans = [(e.passage.document, e.span) for part in parts for e in part.evidence]
-        quoted = [key for document, span in spans for key in self.store.chunks_at(document, span)]
+        quoted = [key for part in parts for e in part.evidence for key in self._chunks_of(e)]
         known = {p.chunk: p for p in retrieval.passages}
         missing = {p.chunk: p for p in self.store.passages(k for k in quoted if k not in known)}
         first = [{**missing, **known}[key] for key in dict.fromkeys(quoted) if key in known or key in missing]
@@ -192,6 +191,12 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         return replace(
             retrieval, passages=tuple(replace(p, score=s) for p, s in zip(ordered, scores, strict=True))
         )
+
+    def _chunks_of(self, evidence: Evidence) -> list[int]:
+        """The chunks that the evidence stands in: its passage's, but for the items of a long list."""
+        if evidence.passage.contains(evidence.span):
+            return [evidence.passage.chunk]
+        return self.store.chunks_at(evidence.passage.document, evidence.span)
 
     def _source(self, retrieval: Retrieval) -> Source:
         """Texts and articles of the passages that an answer may be made from."""

@@ -24,7 +24,7 @@ from rag.retrieve import Query, Retrieval
 LOOK_AT = 12  # passages whose sentences are candidates
 LENGTH = 400  # characters of an answer that is no list
 SECOND = 0.70  # a further sentence of the same article needs this share of the best one's score
-OTHER = 0.93  # … of another article
+OTHER = 0.9  # … of another article
 _UNFIT = 0.6
 MOST = 3  # sentences of an answer that is no list
 SHORT = 40  # characters of a sentence that is not cut
@@ -34,7 +34,7 @@ _FORM_WORTH = 0.5
 _AS_MANY, _SEVERAL = 0.8, 0.2
 _INLINE = 0.5
 _COMMON = 0.4
-_READ_WORTH = 1.5  # of the reader's word, against the other parts of a sentence's score
+_READ_WORTH = 2.0  # of the reader's word, against the other parts of a sentence's score
 _TOLD, _OF, _APART = 1.5, 1.5, 0.5  # of a pair of sentences that compare
 _OPEN_ENDS, _ENDS = "，,；;：:、—", "。！？!?…”’》）)"
 _NUMERAL = re.compile(r"[一二三四五六七八九十]{1,3}|\d{1,2}")

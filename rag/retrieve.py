@@ -2,7 +2,8 @@
 
 Four scores are added, each scaled to [0, 1] over its own best ``DEPTH`` chunks (relative score fusion): the
 cosine of the question with the chunk, with the chunk's best sentence, BM25 over the chunk's words, and BM25
-over its words together with its heading path. docs/evaluation.md has what each contributes.
+over its words together with its heading path. What a chunk's article scores as a whole is added: a question
+often describes an article before it asks. docs/evaluation.md has what each contributes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import log
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _MISTYPED = 0.5  # weight of a word that the question's may be a mistyped form of
 DEPTH = 50  # how many chunks of each ranking take part in the fusion
+BACKING = 0.8  # what a chunk's article adds to its score
+BACKERS = 3  # chunks that speak for an article
 
 
 RANKINGS: Mapping[Mode, tuple[str, ...]] = {
@@ -42,7 +46,7 @@ RANKINGS: Mapping[Mode, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Query:
     """A question as it is searched: its search tokens with their weights, and its vector ``(d,)``."""
 
@@ -52,10 +56,17 @@ class Query:
     terms: tuple[str, ...]  # the words that say what is asked about
     unknown: frozenset[str] = frozenset()  # tokens that no document holds
 
+    @cached_property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return sum(self.weights.values())
+
     def coverage(self, found: Iterable[str]) -> float:
         """The share of the question's weight that the tokens ``found`` hold, in [0, 1]."""
-        total = sum(self.weights.values())
-        return sum(self.weights.get(token, 0.0) for token in set(found)) / total if total else 0.0
+        held = set(found)
+        return (
+            sum(w for token, w in self.weights.items() if token in held) / self.total if self.total else 0.0
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,10 +177,12 @@ class HybridRetriever(BaseRetriever):
         similarities = self._similarities(query, candidates)
         if "sentence" in wanted:
             rankings["sentence"] = {chunk: max(values) for chunk, values in similarities.items() if values}
-        scaled = {name: _scaled(ranking) for name, ranking in rankings.items()}
+        scaled = [_scaled(ranking) for ranking in rankings.values()]
+        fused = {c: sum(ranking.get(c, 0.0) for ranking in scaled) / len(scaled) for c in candidates}
+        backing = _backing(fused, self.store.article_of(candidates))
         return {
             chunk: _Scores(
-                sum(ranking.get(chunk, 0.0) for ranking in scaled.values()) / len(scaled),
+                (fused[chunk] + BACKING * backing[chunk]) / (1 + BACKING),
                 {name: ranking[chunk] for name, ranking in rankings.items() if chunk in ranking},
                 similarities.get(chunk, ()),
             )
@@ -222,6 +235,17 @@ class _Scores:
 def _rarity(frequency: int, chunks: int) -> float:
     """The inverse document frequency of BM25 (Robertson and Zaragoza, 2009), never negative."""
     return log(1 + (chunks - frequency + 0.5) / (frequency + 0.5))
+
+
+def _backing(fused: Mapping[int, float], article_of: Mapping[int, int]) -> dict[int, float]:
+    """How well each chunk's article answers, in [0, 1]: the sum of its best ``BACKERS`` chunks' scores against that of
+    the best article."""
+    by_article: dict[int, list[float]] = {}
+    for chunk, score in fused.items():
+        by_article.setdefault(article_of[chunk], []).append(score)
+    sums = {key: sum(sorted(scores)[-BACKERS:]) for key, scores in by_article.items()}
+    best = max(sums.values(), default=0.0) or 1.0
+    return {chunk: sums[article_of[chunk]] / best for chunk in fused}
 
 
 def _scaled(ranking: Mapping[int, float]) -> dict[int, float]:

@@ -469,6 +469,15 @@ class Store:
         )
         return [row[0] for row in rows]
 
+    def article_of(self, chunks: Iterable[int]) -> dict[int, int]:
+        """The key of each chunk's article."""
+        return dict(
+            self._rows(
+                "SELECT id, article FROM chunks WHERE id IN (SELECT value FROM json_each(?))",
+                _json_ids(chunks),
+            )
+        )
+
     def chunks(self, ids: Iterable[int]) -> dict[int, Chunk]:
         """The chunks with these keys; those deleted meanwhile are left out."""
         return {
