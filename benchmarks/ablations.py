@@ -48,10 +48,12 @@ PARTS: dict[str, Without] = {
     "sentence vectors": lambda chain: _ranking(chain, "sentence"),
     "words": lambda chain: _ranking(chain, "words"),
     "words with headings": lambda chain: _ranking(chain, "path"),
+    "what backs an article": lambda chain: patch("rag.retrieve.BACKING", 0.0),
     "mistyped words": lambda chain: patch("rag.retrieve.corrections", lambda unknown, homophones: {}),
     "what is quoted first": lambda chain: patch.object(
         chain, "_reordered", lambda retrieval, parts: retrieval
     ),
+    "the word of doubt": lambda chain: patch("rag.chain.DOUBT", ""),
     "cutting to clauses": lambda chain: patch("rag.extract.tightened", _whole),
     "lists by section": lambda chain: patch("rag.extract.listed", lambda *arguments: []),
     "lists inline": lambda chain: patch("rag.extract._names_as_many", lambda text, intent: 0.0),

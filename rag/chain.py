@@ -37,6 +37,7 @@ from rag.store import Store
 from rag.verify import support
 
 RETRIEVED = 40  # passages an answer is made from and shows
+DOUBT = "没有把握文档回答了这个问题，最接近的原文是："
 NOTHING = "文档中没有找到能回答这个问题的内容。"
 
 
@@ -93,6 +94,8 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         retrieval = self._reordered(retrieval, parts)
         if confidence < self.settings.refuse_below:
             parts = []
+        elif parts and self.settings.refuse_below > 0 and confidence < self.settings.doubt_below:
+            parts = [replace(parts[0], text=DOUBT + parts[0].text), *parts[1:]]
         clock.lap("answer")
         yield Retrieved(retrieval.passages)
         said: list[AnswerSentence] = []

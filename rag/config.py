@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     threads: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1)
     refuse_below: float = Field(default=0.5, ge=0, le=1)
+    doubt_below: float = Field(
+        default=0.85, ge=0, le=1
+    )  # answered with a word of doubt, unless refuse_below is 0
     max_question: int = Field(default=2_000, ge=1)
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)

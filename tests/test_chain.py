@@ -14,7 +14,7 @@ from fakes import FakeEncoder
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from embeddings.encoder import SentenceEncoder
-from rag.chain import Chain
+from rag.chain import DOUBT, Chain
 from rag.config import Settings, read_settings
 from rag.errors import EmptyError, QuestionError
 from rag.fold import squeeze
@@ -280,6 +280,17 @@ def test_an_empty_knowledge_base_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(EmptyError):
         open_chain(Settings(kb=tmp_path / "none"))
+
+
+def test_an_answer_without_full_confidence_says_so_before_the_same_quotations(chain: Chain) -> None:
+    def asked(**settings: float) -> Answer:
+        return Chain(chain.retriever, chain.settings.model_copy(update=settings)).invoke(Question(QUESTION))
+
+    sure, doubtful = asked(doubt_below=0.0), asked(doubt_below=1.0)
+    assert doubtful.sentences[0].text == DOUBT + sure.sentences[0].text
+    assert doubtful.sentences[0].support == "quoted"
+    assert doubtful.citations == sure.citations and not doubtful.refused
+    assert asked(refuse_below=0.0, doubt_below=1.0).text == sure.text  # where confidence means nothing
 
 
 def test_the_threshold_of_refusal_is_a_setting(chain: Chain) -> None:

@@ -15,7 +15,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 from embeddings.encoder import SentenceEncoder
 from rag.errors import QuestionError
 from rag.records import Mode, Question
-from rag.retrieve import HybridRetriever
+from rag.retrieve import HybridRetriever, _backing
 from rag.store import Store
 
 QUESTION = "护理员入职奖励多少钱？"
@@ -179,3 +179,12 @@ def test_restriction_over_several_documents(tmp_path: Path) -> None:
         one = retriever.retrieve(Question("养老服务", articles=(("乙.txt", 2),)), 40).passages
         assert {(p.document, p.article.number) for p in one} == {("乙.txt", 2)}
         assert {p.text for p in one} < {p.text for p in both}
+
+
+def test_an_article_is_backed_by_its_three_best_chunks() -> None:
+    fused = {1: 0.9, 2: 0.2, 3: 0.5, 4: 0.5, 5: 0.5, 6: 0.1}
+    article_of = {1: 10, 2: 10, 3: 20, 4: 20, 5: 20, 6: 20}
+    backing = _backing(fused, article_of)
+    assert backing[3] == backing[6] == 1.0  # 1.5 of 1.5: the fourth chunk does not count
+    assert backing[1] == backing[2] == pytest.approx(1.1 / 1.5)
+    assert _backing({}, {}) == {}

@@ -103,6 +103,7 @@ def test_text_search_can_be_restricted_to_articles(kb: Path) -> None:
         second = store.articles("汇编.txt")[1]
         hits = store.search_text(_query("联席会议"), limit=100, article_ids=[second.id])
         assert {key for key, _ in hits} <= set(store.chunk_ids([second.id]))
+        assert set(store.article_of(key for key, _ in hits).values()) == {second.id}
         assert hits
         assert store.search_text(_query("联席会议"), article_ids=[]) == []
 
