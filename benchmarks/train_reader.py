@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from embeddings.encoder import SentenceEncoder
-from embeddings.reader import HEADS, pair_ids, save
+from embeddings.pairmodel import HEADS, pair_ids, save
 from eval.bench import knowledge_base
 from eval.cases import GoldCase, Library, load_cases
 from eval.datasets import Paragraph, ParagraphQuestion, read_paragraphs, read_questions

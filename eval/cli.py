@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsons
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -373,3 +373,27 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[label], completed=done, total=total)
 
         yield show
+
+
+@app.command("scripted-llm")
+@told
+def scripted_llm(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="行为 (how it behaves)")] = "quoting",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8089,
+) -> None:
+    """照脚本回答的假语言模型, 用来试装好的系统。A scripted language model to try an installation with.
+
+    PRESET: quoting, wrong-citation, hallucinating, refusing, in-form-only, no-marks, slow, cut, malformed, hang, endless,
+    busy, broken.
+    """
+    from eval.scripted import PRESETS, ScriptedServer
+
+    if preset not in PRESETS:
+        raise ConfigError(f"没有这种行为 (no such preset): {preset}", "可用 (one of): " + ", ".join(PRESETS))
+    try:
+        server = ScriptedServer(PRESETS[preset], port)
+    except OSError as error:
+        raise ConfigError(f"端口 {port} 不可用 (port cannot be used): {error}", "换一个 --port") from None
+    typer.echo(f"YOUJU_LLM=openai:scripted YOUJU_LLM_BASE_URL={server.address}")
+    with suppress(KeyboardInterrupt):
+        server.serve()

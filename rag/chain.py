@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from rag.check import support_checker
+from rag.cite import Numbering
 from rag.condense import condense
 from rag.confidence import signals
 from rag.config import Settings
-from rag.errors import QuestionError
+from rag.errors import LanguageModelError, QuestionError
 from rag.extract import LOOK_AT, Evidence, Part, Source, compose
+from rag.fluent import ASKED, OVERRULED, Fluent, Outcome
+from rag.generate import condensed, condensing, evidence_room, numbered
 from rag.ingest import sentence_encoder
 from rag.intent import understand
+from rag.llm import LanguageModel, open_model
 from rag.question import as_question
 from rag.read import Reads, passage_reader, read
 from rag.records import (
     Answer,
     AnswerSentence,
-    Citation,
     Cited,
+    Discarded,
     Done,
     Event,
     Passage,
@@ -34,8 +41,9 @@ from rag.records import (
 )
 from rag.retrieve import HybridRetriever, Retrieval
 from rag.store import Store
-from rag.verify import support
+from rag.verify import Checker, LexicalChecker, support
 
+_LOG = logging.getLogger(__name__)
 RETRIEVED = 40  # passages an answer is made from and shows
 DOUBT = "没有把握文档回答了这个问题，最接近的原文是："
 NOTHING = "文档中没有找到能回答这个问题的内容。"
@@ -48,11 +56,23 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     ``Done`` with that answer.
     """
 
-    def __init__(self, retriever: HybridRetriever, settings: Settings, reader: Reads | None = None) -> None:
-        """``reader``: what reads the best passages beside the question; None: the rules alone."""
+    def __init__(
+        self,
+        retriever: HybridRetriever,
+        settings: Settings,
+        reader: Reads | None = None,
+        model: LanguageModel | None = None,
+        checker: Checker | None = None,
+    ) -> None:
+        """``reader``: what reads the best passages beside the question; None: the rules alone. ``model`` writes the
+        answers, each sentence of which ``checker`` checks; None: they are extracts."""
         self.retriever = retriever
         self.settings = settings
         self.reader = reader
+        self.model = model
+        self.checker = checker or LexicalChecker()
+        # One question is computed at a time, on all cores; a language model is waited for outside of it.
+        self._turn = threading.Lock()
 
     @property
     def store(self) -> Store:
@@ -80,14 +100,56 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     ) -> Iterator[Event]:
         """The events of an answer as they come. Raises as ``invoke``, before the first event."""
         question = as_question(input)
-        asked = self._checked(question)
         clock = _Clock()
-        retrieval = self.retriever.retrieve(replace(question, text=asked), RETRIEVED)
+        asked = self._stands_alone(question)
+        with self._turn:
+            clock.lap("condense")
+            found = self._found(replace(question, text=asked), clock)
+        yield Retrieved(found.retrieval.passages)
+        numbering = Numbering(found.source, question.cited)
+        outcome = Outcome()
+        threshold = self.settings.refuse_below
+        if self.model and found.confidence >= ASKED * threshold:
+            yield from self._fluent(asked, found, numbering, outcome, clock)
+        by_model = bool(outcome.sentences) and not outcome.given_up
+        refused = not by_model and not found.parts
+        if outcome.refused and found.parts:
+            if found.confidence < OVERRULED * threshold:
+                refused = True
+            else:
+                outcome.given_up = "模型没有作答, 而文档有依据 (the model declined, the documents do not)"
+        said = outcome.sentences if by_model else []
+        if not by_model:
+            if outcome.sentences:
+                yield Discarded(outcome.given_up)
+            numbering = numbering.again()
+            for event in self._extract([] if refused else found.parts, numbering, found, clock):
+                if isinstance(event, Said):
+                    said.append(event.sentence)
+                yield event
+        model_spoke = by_model or (outcome.refused and refused)
+        yield Done(
+            Answer(
+                sentences=tuple(said),
+                citations=numbering.given,
+                retrieved=found.retrieval.passages,
+                refused=refused,
+                engine=self.model.name if self.model and model_spoke else "extractive",
+                timings_ms=clock.laps,
+                confidence=found.confidence,
+                question=asked if asked != question.text.strip() else "",
+                fallback=outcome.given_up,
+            )
+        )
+
+    def _found(self, question: Question, clock: _Clock) -> _Found:
+        """The passages for a question, and the answer that they give without a language model."""
+        retrieval = self.retriever.retrieve(question, RETRIEVED)
         clock.lap("retrieve")
         if self.reader:
             retrieval = read(retrieval, self.reader)
             clock.lap("read")
-        intent = understand(asked)
+        intent = understand(question.text)
         confidence = signals(retrieval, intent).confidence
         source = self._source(retrieval)
         parts = compose(retrieval, intent, source)
@@ -97,35 +159,49 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         elif parts and self.settings.refuse_below > 0 and confidence < self.settings.doubt_below:
             parts = [replace(parts[0], text=DOUBT + parts[0].text), *parts[1:]]
         clock.lap("answer")
-        yield Retrieved(retrieval.passages)
-        said: list[AnswerSentence] = []
-        citations: dict[tuple[str, int, int], Citation] = {}
+        return _Found(retrieval, parts, source, confidence)
+
+    def _extract(
+        self, parts: Sequence[Part], numbering: Numbering, found: _Found, clock: _Clock
+    ) -> Iterator[Cited | Said]:
+        """The events of the answer without a language model."""
+        clock.lap("generate")
         for part in parts:
-            known = len(citations)
-            cited = tuple(_cite(evidence, source, citations) for evidence in part.evidence)
+            known = len(numbering.given)
+            cited = tuple(numbering.cite(evidence) for evidence in part.evidence)
             sentence = AnswerSentence(
                 part.text, tuple(c.n for c in cited), support(part.text, cited), part.kind
             )
             clock.lap("verify")
-            yield from map(Cited, list(citations.values())[known:])
+            yield from map(Cited, numbering.given[known:])
             yield Said(sentence)
-            said.append(sentence)
-        refused = not said
-        if refused:
-            said = [AnswerSentence(_refusal(retrieval), (), "supported")]
-            yield Said(said[0])
-        yield Done(
-            Answer(
-                sentences=tuple(said),
-                citations=tuple(citations.values()),
-                retrieved=retrieval.passages,
-                refused=refused,
-                engine="extractive",
-                timings_ms=clock.laps,
-                confidence=confidence,
-                question=asked if asked != question.text.strip() else "",
-            )
-        )
+        if not parts:
+            yield Said(AnswerSentence(_refusal(found.retrieval), (), "supported"))
+
+    def _fluent(
+        self, asked: str, found: _Found, numbering: Numbering, outcome: Outcome, clock: _Clock
+    ) -> Iterator[Event]:
+        """The events of the language model's answer."""
+        assert self.model and self.checker
+        room = evidence_room(self.settings.llm_context, self.settings.llm_max_tokens, asked)
+        shown = numbered(found.retrieval.passages, room)
+        fluent = Fluent(self.model, self.checker, numbering, self._turn, self.settings.unsupported == "drop")
+        for event in fluent.answer(asked, shown, found.parts, outcome):
+            if event is not None:
+                yield event
+        clock.lap("generate")
+
+    def _stands_alone(self, question: Question) -> str:
+        """The question complete in itself: where it refers back, as the language model puts it, or by rules."""
+        by_rule = self._checked(question)
+        if not self.model or by_rule == question.text.strip():
+            return by_rule
+        try:
+            reply = self.model.complete(condensing(question.history, question.text.strip()))
+        except LanguageModelError as error:
+            _LOG.warning("%s", error)
+            return by_rule
+        return condensed(reply, self.settings.max_question) or by_rule
 
     async def astream(  # type: ignore[override]
         self,
@@ -161,7 +237,8 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     ) -> list[Passage]:
         """Retrieval alone: the best passages, best first."""
         asked = as_question(Question(question, articles=tuple(articles)))
-        return list(self.retriever.retrieve(replace(asked, text=self._checked(asked)), limit).passages)
+        with self._turn:
+            return list(self.retriever.retrieve(replace(asked, text=self._checked(asked)), limit).passages)
 
     def examples(self, n: int = 4) -> list[str]:
         """Questions that the documents answer, from the headings of different articles."""
@@ -226,7 +303,11 @@ def open_chain(settings: Settings) -> Chain:
     store.require_documents()
     encoder = sentence_encoder(settings)
     store.require_model(encoder.identity, encoder.dimension)
-    return Chain(HybridRetriever(store=store, encoder=encoder), settings, passage_reader(settings))
+    retriever = HybridRetriever(store=store, encoder=encoder)
+    model = open_model(settings)
+    return Chain(
+        retriever, settings, passage_reader(settings), model, support_checker(settings) if model else None
+    )
 
 
 def _refusal(retrieval: Retrieval) -> str:
@@ -237,23 +318,14 @@ def _refusal(retrieval: Retrieval) -> str:
     return NOTHING + "内容相近的是" + "、".join(f"《{title}》" for title in near) + "。"
 
 
-def _cite(evidence: Evidence, source: Source, known: dict[tuple[str, int, int], Citation]) -> Citation:
-    """The citation for a span: one number for one place."""
-    passage, span = evidence.passage, evidence.span
-    key = passage.document, span.start, span.end
-    if key not in known:
-        known[key] = Citation(
-            start=span.start,
-            end=span.end,
-            n=len(known) + 1,
-            document=passage.document,
-            sha256=passage.sha256,
-            article=passage.article,
-            section=evidence.section,
-            quote=source.quote(evidence),
-            page=passage.page,
-        )
-    return known[key]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the documents hold for a question: the passages, and the parts of an answer, none where it is refused."""
+
+    retrieval: Retrieval
+    parts: list[Part]
+    source: Source
+    confidence: float
 
 
 class _Clock:

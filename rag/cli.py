@@ -162,6 +162,24 @@ def prepare() -> None:
     typer.echo(f"模型已就绪 (model ready): {folder}")
 
 
+@app.command()
+@one_line_errors
+def doctor(kb: Kb = None, json: Json = False) -> None:
+    """检查模型、知识库和语言模型, 说明怎么修。Examine the installation and say what to mend."""
+    from rag import terminal
+    from rag.doctor import examine
+
+    found = []
+    for finding in examine(_settings(kb=kb)):
+        found.append(finding)
+        if not json:
+            terminal.print_finding(finding)
+    if json:
+        _print_json([finding.as_json() for finding in found])
+    if not all(finding.ok for finding in found):
+        raise typer.Exit(1)
+
+
 # -- questions ----------------------------------------------------------------------------------------------
 
 

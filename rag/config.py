@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -36,6 +36,18 @@ class Settings(BaseSettings):
     reader: str = "bundled"  # or none, or a cross-encoder's name or folder
     threads: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1)
+    llm: str = ""  # provider:model; none: answers are extracts
+    llm_base_url: str = ""
+    llm_api_key: SecretStr | None = None
+    llm_timeout: float = Field(default=30, gt=0)  # of silence
+    llm_deadline: float = Field(default=120, gt=0)  # of a whole answer
+    llm_retries: int = Field(default=2, ge=0)
+    llm_concurrency: int = Field(default=4, ge=1)
+    llm_context: int = Field(default=8_192, ge=1_024)  # tokens of prompt and answer
+    llm_max_tokens: int = Field(default=1_024, ge=64)
+    llm_temperature: float = Field(default=0, ge=0, le=2)
+    checker: str = "lexical"  # of what a language model writes; or a file of trained weights
+    unsupported: Literal["mark", "drop"] = "mark"  # what becomes of a sentence without support
     refuse_below: float = Field(default=0.5, ge=0, le=1)
     doubt_below: float = Field(
         default=0.85, ge=0, le=1

@@ -13,7 +13,8 @@
     │   ├── ModelMismatchError  it was made with another embedding model
     │   ├── LockedError         another process is writing to it
     │   └── DamagedError        its database is not readable
-    └── ModelError              the embedding model is missing, damaged or fails its self-test
+    ├── ModelError              the embedding model is missing, damaged or fails its self-test
+    └── LanguageModelError      the language model cannot be reached, fails or takes too long
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "FormatError",
     "InputError",
     "KnowledgeBaseError",
+    "LanguageModelError",
     "LockedError",
     "ModelError",
     "ModelMismatchError",
@@ -74,3 +76,7 @@ class LockedError(KnowledgeBaseError):
 
 class DamagedError(KnowledgeBaseError):
     """The knowledge base's database is not readable."""
+
+
+class LanguageModelError(YoujuError):
+    """The language model cannot be reached, fails or takes too long."""

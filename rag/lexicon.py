@@ -33,7 +33,8 @@ def _simplifier() -> Any:
 
 
 @cache
-def _segmenter() -> Any:
+def segmenter() -> Any:
+    """jieba's tokenizer with its own dictionary, loaded once."""
     import jieba
 
     jieba.setLogLevel(logging.WARNING)
@@ -85,7 +86,7 @@ def words(text: str) -> list[str]:
         if run[0] < "\u3000":
             out.append(run)
             continue
-        for word in _segmenter().cut_for_search(run):
+        for word in segmenter().cut_for_search(run):
             if len(word) > 1 or word in _DIGITS:
                 out.append(word)
         for match in _HAN_NUMBER.finditer(run):

@@ -216,12 +216,14 @@ class Question:
     """What a user asks: the text, the earlier turns, and the articles it is restricted to (none: all).
 
     ``articles`` holds numbers as ``youju articles`` shows them, or pairs ``(document, number)`` where
-    several documents are in the knowledge base.
+    several documents are in the knowledge base. ``cited`` are the conversation's citations so far: their numbers stay
+    theirs, and new ones go on from them.
     """
 
     text: str
     history: tuple[Turn, ...] = ()
     articles: tuple[int | tuple[str, int], ...] = ()
+    cited: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ class Answer:
     timings_ms: dict[str, float]
     confidence: float | None = None  # in [0, 1]; refused below the threshold
     question: str = ""  # as understood, when it differs from what was asked
+    fallback: str = ""  # why a language model's answer was not taken, where one was asked
 
     @property
     def text(self) -> str:
@@ -261,11 +264,14 @@ class Answer:
             "citations": [c.as_json() for c in self.citations],
             "retrieved": [p.as_json() for p in self.retrieved],
             "timings_ms": {k: round(v, 2) for k, v in self.timings_ms.items()},
+            **({"asked": self.question} if self.question else {}),
+            **({"fallback": self.fallback} if self.fallback else {}),
         }
 
 
 # The chain's events, in the order they come: Retrieved, then for each sentence its new citations and the
-# sentence itself, then Done with the whole answer.
+# sentence itself, then Done with the whole answer. Discarded may come once, where a language model's answer
+# is given up for the extract.
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +290,15 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Discarded:
+    """What was said so far does not stand; what follows takes its place."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     answer: Answer
 
 
-Event = Retrieved | Cited | Said | Done
+Event = Retrieved | Cited | Said | Discarded | Done

@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 from rich.tree import Tree
 
-from rag.records import Answer, AnswerSentence, Citation, Done, Event, Passage, Said, Section
+from rag.records import Answer, AnswerSentence, Citation, Discarded, Done, Event, Passage, Said, Section
 
 if TYPE_CHECKING:
+    from rag.doctor import Finding
     from rag.ingest import IngestReport, Step
     from rag.store import StoredArticle, StoredDocument
 
@@ -82,6 +83,9 @@ def print_events(events: Iterable[Event]) -> None:
             case Said(sentence):
                 console.print(Text.assemble(_gap(before, sentence), *_sentence(sentence)), end="")
                 before = sentence
+            case Discarded(reason):
+                console.print(Text(f"\n以上作废 (discarded): {safe(reason)}", "red"))
+                before = None
             case Done(answer):
                 console.print()
                 _print_sources(console, answer)
@@ -157,6 +161,15 @@ def print_documents(documents: Sequence[StoredDocument]) -> None:
     for document in documents:
         counts = f"  {document.articles} 篇 articles, {document.characters} 字 characters, "
         console.print(Text.assemble((safe(document.name), "bold"), counts, document.encoding))
+
+
+def print_finding(finding: Finding) -> None:
+    """A line for a part that is in order, and what to do where it is not."""
+    console = stdout()
+    mark = ("好 ok  ", "green") if finding.ok else ("坏 bad ", "bold red")
+    console.print(Text.assemble(mark, (safe(finding.part), "bold"), "  ", safe(finding.detail)))
+    if finding.remedy:
+        console.print(Text(f"       → {safe(finding.remedy)}"))
 
 
 def print_report(report: IngestReport) -> None:

@@ -1,15 +1,34 @@
-"""A sentence against the text it cites: quoted, supported or not."""
+"""A sentence against the text it cites: quoted, supported or not.
+
+An extract is ``quoted`` where its words stand in the citation. A sentence of a language model is checked in two steps.
+What can be looked up must be there: each number with its unit, each date, name and quotation. Then a ``Checker`` says how
+likely the text supports the sentence as a whole: ``LexicalChecker`` by its words, negation and obligation, or a model.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import exp
+from typing import Protocol
 
+from rag.claims import missing, modality, names, negations, quantities
+from rag.clauses import clauses
 from rag.fold import squeeze
-from rag.records import Citation, Support
+from rag.lexicon import STOPWORDS, fold, words
+from rag.records import Citation, Span, Support
 
 _MARKER = re.compile(
     r"[一二三四五六七八九十百]{1,4}、|\([一二三四五六七八九十\d]{1,3}\)|\d{1,2}[.、]?|[①-⑳]|#{1,6}|第.{1,5}[编章节条]"
 )
+SUPPORTED = 0.5  # a checker's word from here on is a yes
+MOST = 3  # sentences that one sentence of an answer may cite
+_CANDIDATES = 4  # sentences looked at to repair a citation
+
+
+# -- extracts -----------------------------------------------------------------------------------------------
 
 
 def support(sentence: str, citations: tuple[Citation, ...]) -> Support:
@@ -33,3 +52,176 @@ def _unnumbered(quote: str, section: tuple[str, ...]) -> str:
     if marker and quote.startswith(marker[0]) and quote[: len(label)] == label[: len(quote)]:
         return quote[marker.end() :] or quote
     return quote
+
+
+# -- sentences of a language model --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A sentence that may be cited: its text, and the headings above it, which count as known."""
+
+    text: str
+    above: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a sentence rests on: places among the sources, none where nothing supports it. ``stray`` are the
+    numbers, names and quotations that no source has."""
+
+    support: Support
+    sources: tuple[int, ...] = ()
+    stray: tuple[str, ...] = ()
+
+
+class Checker(Protocol):
+    """Says how likely each text supports its sentence, in [0, 1]; ``SUPPORTED`` and more is a yes."""
+
+    def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]: ...
+
+
+def verify(
+    sentence: str, cited: Sequence[int], sources: Sequence[Source], checker: Checker, context: str = ""
+) -> Verdict:
+    """What supports ``sentence``: the sources that it cites, as few of them as do, or others that do.
+
+    A name in ``context`` (the question) that some source has may be repeated beside any source; a number may not.
+    """
+    everything = _joined(range(len(sources)), sources)
+    context = " ".join(n for n in names(context) if n not in absent(context, everything))
+    known = _nearest(sentence, [i for i in dict.fromkeys(cited) if 0 <= i < len(sources)], sources)[:MOST]
+    if known and _holds(sentence, known, sources, checker, context):
+        return Verdict("supported", tuple(sorted(_fewest(sentence, known, sources, checker, context))))
+    for group in _others(sentence, known, sources, context):
+        if _holds(sentence, group, sources, checker, context):
+            return Verdict("supported", tuple(group))
+    return Verdict("unsupported", (), tuple(absent(sentence, everything)))
+
+
+def absent(sentence: str, source: Source, known: str = "") -> list[str]:
+    """The numbers, names and quotations of ``sentence`` that the source does not have; names in ``known`` do not count."""
+    text = source.above + "\n" + source.text
+    folded = fold(sentence)
+    lost = missing(quantities(sentence), quantities(text))
+    held = squeeze(fold(text + "\n" + known))[0]
+    strange = [n for n in names(sentence) if squeeze(n)[0] not in held]
+    return [folded[q.start : q.end].strip() for q in lost] + sorted(strange)
+
+
+def _joined(places: Sequence[int] | range, sources: Sequence[Source]) -> Source:
+    """Several sources as one text."""
+    chosen = [sources[i] for i in places]
+    return Source(
+        " ".join(s.text for s in chosen), " ".join(dict.fromkeys(s.above for s in chosen if s.above))
+    )
+
+
+def _holds(
+    sentence: str, places: Sequence[int], sources: Sequence[Source], checker: Checker, known: str
+) -> bool:
+    joined = _joined(places, sources)
+    return not absent(sentence, joined, known) and checker.supports([(sentence, joined)])[0] >= SUPPORTED
+
+
+def _fewest(
+    sentence: str, places: Sequence[int], sources: Sequence[Source], checker: Checker, context: str
+) -> Sequence[int]:
+    """One of the sources where it supports the sentence alone, else all."""
+    if len(places) == 1:
+        return places
+    alone = [i for i in places if not absent(sentence, sources[i], context)]
+    likely = checker.supports([(sentence, sources[i]) for i in alone])
+    best = max(zip(likely, alone, strict=True), default=(0.0, 0))
+    return [best[1]] if best[0] >= SUPPORTED else places
+
+
+def _others(
+    sentence: str, cited: Sequence[int], sources: Sequence[Source], context: str
+) -> list[tuple[int, ...]]:
+    """What may support the sentence in the place of what it cites: the sources nearest to it by their words, alone and
+    in pairs, that have all its numbers and names."""
+    nearest = _nearest(sentence, range(len(sources)), sources)[:_CANDIDATES]
+    groups: list[tuple[int, ...]] = [(i,) for i in nearest]
+    groups += [tuple(sorted(pair)) for pair in combinations(nearest[:3], 2)]
+    fitting = [g for g in groups if not absent(sentence, _joined(g, sources), context)]
+    return [g for g in fitting if set(g) != set(cited)][:_CANDIDATES]
+
+
+def _nearest(sentence: str, places: Sequence[int] | range, sources: Sequence[Source]) -> list[int]:
+    """Those of the sources that share words with the sentence, the most first."""
+    said = set(_content(sentence))
+    shared = {i: len(said & set(_content(sources[i].text))) for i in places}
+    return sorted((i for i in places if shared[i]), key=lambda i: (-shared[i], i))
+
+
+def connects(sentence: str) -> bool:
+    """Whether a sentence only leads on (具体如下：) and says nothing that could be true or false."""
+    return len(fold(sentence)) <= 24 and not _content(_LEADS.sub("", fold(sentence)))
+
+
+_LEADS = re.compile(
+    r"(?:综上(?:所述)?|总之|总的来看|总体(?:来看|而言)|根据(?:以上|上述|所给|提供的)?(?:材料|文档|证据|内容|资料)|因此|所以|此外|另外|同时|首先|其次|最后|"
+    r"具体(?:内容|措施|做法|要求|来说|而言)?(?:如下|包括|有|是)?|主要(?:包括|有|是)?|以下(?:几|方面|内容|措施|要点|几个方面|几点)*|如下|包括|答案|回答|问题|可以|得出|"
+    r"分为|方面|几个|几点|the answer is|as follows|according to the (?:text|documents?))[：:,，]*"
+)
+
+
+def _content(text: str) -> list[str]:
+    return [w for w in words(text) if w not in STOPWORDS]
+
+
+# -- a checker that needs no model --------------------------------------------------------------------------
+
+
+class LexicalChecker:
+    """Support by words: how much of the sentence, and of its weakest clause, the text has, and whether negation and
+    obligation agree. The weights are fitted by ``benchmarks/calibrate_support.py``."""
+
+    BIAS, COVERAGE, WEAKEST, NEGATED, OBLIGED = -3.0, 4.0, 2.0, -1.0, -1.5
+
+    def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]:
+        return [1 / (1 + exp(-self.logit(signals(*pair)))) for pair in pairs]
+
+    def logit(self, found: tuple[float, ...]) -> float:
+        weights = (self.COVERAGE, self.WEAKEST, self.NEGATED, self.OBLIGED)
+        return self.BIAS + sum(w * x for w, x in zip(weights, found, strict=True))
+
+
+def signals(sentence: str, source: Source) -> tuple[float, float, float, float]:
+    """Coverage of the sentence, coverage of its weakest clause, 1 where the two negate differently, and 1 where the
+    sentence obliges as the text does not."""
+    parts = [sentence[c.start : c.end] for c in clauses(sentence, Span(0, len(sentence)))]
+    held = _pairs(source.above + " " + source.text)
+    shares = [share for part in parts if (share := _share(part, held)) is not None]
+    near = _aligned(sentence, source.text)
+    return (
+        _share(sentence, held) or 0.0,
+        min(shares, default=0.0),
+        float(negations(sentence) % 2 != negations(near) % 2),
+        float(bool(modality(sentence) - modality(near))),
+    )
+
+
+def _pairs(text: str) -> set[str]:
+    folded = squeeze(fold(text))[0]
+    return {folded[i : i + 2] for i in range(len(folded) - 1)}
+
+
+def _share(text: str, held: set[str]) -> float | None:
+    """The share of the words of ``text`` whose characters, two by two, mostly stand in the text behind ``held``."""
+    content = [w for w in _content(text) if not w.isdigit()]
+    if not content:
+        return None
+    found = 0.0
+    for word in content:
+        own = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
+        found += len(word) * sum(p in held for p in own) / len(own)
+    return found / sum(map(len, content))
+
+
+def _aligned(sentence: str, text: str) -> str:
+    """The clauses of ``text`` that share words with ``sentence``."""
+    said = set(_content(sentence))
+    parts = [text[c.start : c.end] for c in clauses(text, Span(0, len(text)))]
+    return "".join(p for p in parts if said & set(_content(p)))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -292,28 +290,6 @@ def test_the_page_records_and_offers_nothing_of_gradios(client: TestClient) -> N
 
 
 # --- Many at once ----------------------------------------------------------------------------------
-
-
-def test_the_chain_computes_for_one_thread_at_a_time(tmp_path: Path) -> None:
-    chain = fake_chain(tmp_path)
-    real, inside, worst = chain.stream, threading.Semaphore(1), []
-
-    def watched(question: Question) -> Iterator[Event]:
-        steps = real(question)
-        while True:
-            worst.append(inside.acquire(blocking=False))
-            event = next(steps, None)
-            inside.release()
-            if event is None:
-                return
-            yield event
-
-    chain.stream = watched  # type: ignore[method-assign]
-    service = Service(chain)
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: service.ask(Question(QUESTION)), range(40)))
-    assert all(worst)
-    assert {a.text for a in answers} == {"到2027年，全县行政村5G覆盖率达到98%，建成数字乡村示范村36个。[1]"}
 
 
 def test_a_reader_who_stops_midway_holds_up_nobody(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -306,6 +309,8 @@ def test_the_threshold_of_refusal_is_a_setting(chain: Chain) -> None:
 def test_an_answer_as_json_has_exactly_the_keys_of_the_contract(asked: list[Asked]) -> None:
     for one in asked:
         row = json.loads(json.dumps(one.answer.as_json(), ensure_ascii=False))
+        if one.answer.question:  # only where it was understood as another
+            assert row.pop("asked") == one.answer.question
         assert list(row) == [
             "answer",
             "refused",
@@ -440,3 +445,27 @@ def test_answerable_questions_are_seldom_refused(asked: list[Asked]) -> None:
     refused = [one.gold["id"] for one in asked if one.gold["type"] in ANSWERABLE and one.answer.refused]
     print("refused:", refused)
     assert len(refused) <= 0.1 * len(asked)
+
+
+# -- many at once -------------------------------------------------------------------------------------------
+
+
+def test_the_chain_computes_for_one_thread_at_a_time(small: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = small.retriever.encoder
+    real, inside, alone = encoder.encode_query, threading.Semaphore(1), []
+
+    def watched(text: str) -> Any:
+        alone.append(inside.acquire(blocking=False))
+        time.sleep(0.002)
+        try:
+            return real(text)
+        finally:
+            if alone[-1]:
+                inside.release()
+
+    monkeypatch.setattr(encoder, "encode_query", watched)
+    question = Question("养老服务工作建立由几个部门组成的联席会议？")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: small.invoke(question), range(40)))
+    assert len(alone) == 40 and all(alone)
+    assert len({a.text for a in answers}) == 1

@@ -21,9 +21,12 @@ from fakes import FakeEncoder
 from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME, FakeChain, fake_chain, written
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from eval.scripted import Reply, ScriptedServer, evidence_in
 from rag.chain import Chain
+from rag.check import support_checker
 from rag.config import Settings
 from rag.ingest import ingest
+from rag.llm import open_model
 from rag.retrieve import HybridRetriever
 from rag.store import Store
 from ui.app import create_app
@@ -89,6 +92,30 @@ def sample_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     retriever = HybridRetriever(store=Store.open(settings.kb), encoder=FakeEncoder())
     with serving(settings, Chain(retriever, settings)) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def fluent_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The real chain over the sample, whose answers a scripted language model writes."""
+
+    def script(request: Any) -> Reply:
+        told = str(request["messages"][0]["content"])
+        if "改写" in told:
+            return Reply("护理员入职奖励之外还有哪些补助？")
+        found = evidence_in(request)
+        cited = [i for i, text in enumerate(found) if text.endswith("。")][:2]
+        return Reply(
+            "".join(f"{found[i]}[{len(found) - i}]" for i in cited), size=12
+        )  # rightly said, wrongly cited
+
+    settings = Settings(kb=tmp_path_factory.mktemp("fluent"), refuse_below=0, checker="lexical")
+    ingest([SAMPLES / "compilation.messy.txt"], settings, FakeEncoder())
+    retriever = HybridRetriever(store=Store.open(settings.kb), encoder=FakeEncoder())
+    with ScriptedServer(script) as model:
+        settings = settings.model_copy(update={"llm": "openai:scripted", "llm_base_url": model.address})
+        chain = Chain(retriever, settings, None, open_model(settings), support_checker(settings))
+        with serving(settings, chain) as found:
+            yield found
 
 
 @pytest.fixture
@@ -375,6 +402,31 @@ def test_every_citation_of_the_real_chain_opens_its_quote(
             assert page.locator("#source .path li").all_text_contents() == citation["section"]
             followed += 1
     assert followed >= len(questions)
+
+
+def test_a_conversation_with_a_language_model_keeps_its_citations(
+    open_page: Callable[..., Page], fluent_site: Site
+) -> None:
+    page = open_page(url=fluent_site.url)
+    store = fluent_site.chain.store
+    first = ask(page, "护理员入职奖励多少钱？")
+    ask(page, "它之外还有哪些补助？")
+    last = ask(page, "养老服务站设几名站长？")
+    expect(first.locator(".footing")).to_contain_text("由 openai:scripted 撰写，逐句核对")
+    expect(page.locator(".understood")).to_contain_text("护理员入职奖励之外还有哪些补助？")
+    places: dict[str, str] = {}
+    marks = page.locator(".answer .cite")
+    assert marks.count() >= 4 and last.locator(".cite").count() >= 1
+    for mark in marks.all():
+        number, href = mark.text_content() or "", mark.get_attribute("href") or ""
+        assert places.setdefault(number, href) == href  # one number, one place, in the whole conversation
+        place = parse_qs(href.removeprefix("#"))
+        document = store.document(place["document"][0])
+        assert document
+        mark.click()
+        expect(mark).to_have_attribute("aria-current", "true")
+        assert evidence(page) == document.text[int(place["start"][0]) : int(place["end"][0])]
+    assert len(set(places.values())) == len(places)
 
 
 # --- Narrow and dark -------------------------------------------------------------------------------

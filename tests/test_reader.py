@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from embeddings.bundled import prepare
 from embeddings.crossencoder import CrossEncoderReader
 from embeddings.errors import ModelError
-from embeddings.reader import CUT_OFF, WEIGHTS, Reader, Reading, pair_ids, save
+from embeddings.pairmodel import pair_ids, save
+from embeddings.reader import CUT_OFF, WEIGHTS, Reader, Reading
 
 HEADING = "关于推进护理员队伍建设的意见 三、待遇保障"
 CLAUSES = (

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.errors import InputError, YoujuError
-from rag.records import Cited, Document, Done, Event, Question, Retrieved, Said, Span, Turn
+from rag.records import Cited, Discarded, Document, Done, Event, Question, Retrieved, Said, Span, Turn
 from ui.service import Metrics, Service
 
 MAX_BODY = 1_000_000  # bytes
@@ -237,6 +237,8 @@ def _named(event: Event) -> tuple[str, dict[str, Any]]:
             return "citation", citation.as_json()
         case Said(sentence):
             return "sentence", {**sentence.as_json(), "kind": sentence.kind}
+        case Discarded(reason):
+            return "discarded", {"reason": reason}
         case Done(answer):
             return "done", answer.as_json()
 

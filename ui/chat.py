@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from rag.errors import YoujuError
-from rag.records import Answer, AnswerSentence, Citation, Cited, Done, Question, Said, Turn
+from rag.records import Answer, AnswerSentence, Citation, Cited, Discarded, Done, Question, Said, Turn
 from ui import render
 from ui.api import ApiError, checked_span, document_named
 from ui.service import Service
@@ -61,6 +61,7 @@ class Exchange:
 
     shown: tuple[str, str]  # HTML of the question and of the answer
     turns: tuple[Turn, ...] = ()
+    cited: tuple[Citation, ...] = ()
 
 
 Conversation = tuple[Exchange, ...]
@@ -146,18 +147,23 @@ def exchanges(
     question = render.question_html(asked, titles(service, within))
     yield Exchange((question, render.waiting_html()))
     history = tuple(turn for exchange in past for turn in exchange.turns)
+    earlier = tuple({c.n: c for exchange in past for c in exchange.cited}.values())
     said: list[AnswerSentence] = []
     cited: list[Citation] = []
     try:
-        for event in service.stream(Question(asked, history, tuple(within))):
+        for event in service.stream(Question(asked, history, tuple(within), earlier)):
             match event:
                 case Cited(citation):
                     cited.append(citation)
                 case Said(sentence):
                     said.append(sentence)
                     yield Exchange((question, render.draft_html(said, cited)))
+                case Discarded():
+                    said.clear()
+                    cited.clear()
                 case Done(answer):
-                    yield Exchange((question, render.answer_html(answer)), _turns(asked, answer))
+                    shown = question, render.answer_html(answer)
+                    yield Exchange(shown, _turns(asked, answer), answer.citations)
     except YoujuError as error:
         yield Exchange((question, render.failure_html(error.problem, error.remedy)))
     except Exception:  # the page must say it; the log has the rest

@@ -149,6 +149,8 @@ def _footing(answer: Answer) -> str:
     support = Counter(s.support for s in answer.sentences)
     if answer.engine == "extractive":
         made = "原文摘录，逐句有出处 <small>quoted from the documents</small>"
+        if answer.fallback:
+            made += f" · {escape(answer.fallback)}"
     else:
         made = f"由 {escape(answer.engine)} 撰写，逐句核对 <small>checked sentence by sentence</small>"
     doubt = ""

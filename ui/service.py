@@ -1,4 +1,4 @@
-"""The one door through which the views reach the chain: one computation at a time, each counted."""
+"""The one door through which the views reach the chain, each answer counted."""
 
 from __future__ import annotations
 
@@ -55,15 +55,10 @@ def _escaped(label: str) -> str:
 
 
 class Service:
-    """Answers questions for all views.
-
-    The chain computes for one thread at a time; between two events of an answer others may have their
-    turn, so a slow reader holds up nobody.
-    """
+    """Answers questions for all views, from any number of threads: the chain itself computes for one at a time."""
 
     def __init__(self, chain: Answering) -> None:
         self._chain = chain
-        self._turn = threading.Lock()
         self.metrics = Metrics()
 
     @property
@@ -73,13 +68,8 @@ class Service:
 
     def stream(self, question: Question) -> Iterator[Event]:
         """The chain's events. Raises InputError before the first one where the question cannot be used."""
-        events = self._chain.stream(question)
         try:
-            while True:
-                with self._turn:
-                    event = next(events, None)
-                if event is None:
-                    return
+            for event in self._chain.stream(question):
                 if isinstance(event, Done):
                     self._count(event.answer)
                 yield event
@@ -99,8 +89,7 @@ class Service:
 
     def search(self, text: str, limit: int) -> list[Passage]:
         """Retrieval alone, best first."""
-        with self._turn:
-            return list(self._chain.search(text, limit=limit))
+        return list(self._chain.search(text, limit=limit))
 
     def warm(self) -> None:
         """Let the chain load what it loads on first use, so that no reader waits for it."""
@@ -108,7 +97,7 @@ class Service:
 
     def examples(self, n: int) -> list[str]:
         """Questions that the documents answer."""
-        return list(self._chain.examples(n))  # reads the store alone: no need to wait for a turn
+        return list(self._chain.examples(n))
 
     def article_at(self, document: str, position: int) -> StoredArticle | None:
         """The article that holds a position of a document."""
@@ -124,6 +113,8 @@ class Service:
         for step, milliseconds in answer.timings_ms.items():
             self.metrics.add("youju_step_seconds_sum", milliseconds / 1000, step=step)
             self.metrics.add("youju_step_seconds_count", step=step)
+        if answer.fallback:
+            self.metrics.add("youju_fallbacks_total")
         unsupported = sum(s.support == "unsupported" for s in answer.sentences)
         if unsupported:
             self.metrics.add("youju_unsupported_sentences_total", unsupported)

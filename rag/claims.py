@@ -1,0 +1,234 @@
+"""What a sentence states that can be looked up: its numbers with their units, dates, names, quotations, and how it is
+said (negated, obliging, allowing, forbidding)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from math import isclose
+from typing import Any
+
+from rag.lexicon import fold
+
+_HAN_DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
+_SMALL = {"十": 10, "百": 100, "千": 1000}
+_HAN = "零〇一二三四五六七八九十百千两"
+_UNITS = {
+    "元": "元 块钱 块 人民币",
+    "人": "人 名 位 口人",
+    "户": "户 家",
+    "%": "% 个百分点",
+    "年": "年 周年 年度",
+    "月": "个月 月份 月",
+    "周": "周 个星期 星期",
+    "日": "天 日 号 个工作日",
+    "时": "个小时 小时 个钟头 钟头 时 点钟 点",
+    "分": "分钟",
+    "次": "次 回 趟 遍",
+    "岁": "周岁 岁",
+    "件": "件 起 宗 桩",
+    "所": "所 座 处 家",
+    "公里": "公里 千米",
+    "米": "米 公尺",
+    "里": "里",
+    "亩": "亩",
+    "公斤": "公斤 千克 斤",
+    "度": "度 摄氏度 ℃",
+    "吨": "吨",
+    "倍": "倍",
+}
+_CONVERTED = {
+    ("日", "时"): 24,
+    ("周", "日"): 7,
+    ("年", "月"): 12,
+    ("时", "分"): 60,
+    ("公里", "米"): 1000,
+    ("公里", "里"): 2,
+}
+_CLASS = {name: kind for kind, names in _UNITS.items() for name in names.split()}
+_UNIT = "|".join(sorted(map(re.escape, _CLASS), key=len, reverse=True))
+_ARABIC = r"\d+(?:\.\d+)?(?:[\s多余来]*[十百千]?[万亿]{1,2}|[百千])?(?:\d+(?:\.\d+)?[万千百])*"
+_NUMBER = re.compile(
+    rf"(?P<of>[{_HAN}\d.]+)分之(?P<part>[{_HAN}\d.]+(?:点[{_HAN}]+)?)"
+    rf"|(?P<tenths>[一二三四五六七八九两\d])成(?P<half>[一二三四五六七八九半])?(?P<over>[多余])?(?![立员果为长功效就品都交年熟本分绩])"
+    rf"|(?P<ordinal>第)?(?:(?P<arabic>{_ARABIC})|(?P<han>[{_HAN}]+(?:点[{_HAN}]+)?[万亿]{{0,2}}(?:[{_HAN}]+万?[{_HAN}]*)?))"
+    rf"(?P<more>[多余来几])?(?P<unit>{_UNIT})?(?P<after>.?)"
+)
+_COUNTED = "个种类项条点句张份支本道级期批步层代届轮场组队门组段篇台套只辆间栋片批样款档件名位次"
+_FIXED = re.compile(  # a Chinese numeral in a word
+    "一[些定般直样致起切方旦时带体并概律贯面经向举同心再旁把度流统线刀窝网对站揽码]|[统唯万同单专之]一|十分|三农|百姓|千万不|一一|四处|"
+    "不一|进一步|一步|第一时间|七八|三三两两|两边|两者|两端|二者"
+)
+_DIGIT_RUN = re.compile(r"\d")
+_QUOTED = re.compile(r'"([^"]{2,24})"|《([^》]{2,40})》')
+_LATIN = re.compile(r"[a-z][a-z0-9.+-]+")
+_PROPER = frozenset(("nr", "nrt", "nrfg", "ns", "nt"))  # jieba's tags of persons, places and organisations
+_NEGATIONS = re.compile(
+    r"不(?!断|仅|但|同|少|只|管|论|久|足|错|愧|懈|妨|禁|料|良|过|可或缺|时)|没|未(?!来|成年|婚)|无(?!锡|论|疑|线|偿|障碍|缝|人机)|非(?!常|遗|公|营|法|物质)"
+    r"|禁止|严禁|拒绝|取消|停止|杜绝|免(?:收|于|除|费|缴|征)|以外|除外"
+)
+_MODALS = {
+    "must": re.compile(r"应当|必须|须(?!知)|务必|应(?!急|用|对|答|届|聘|邀|有|收)|一律|不得不|只能|需要?"),
+    "may": re.compile(r"(?<!不)可以|允许|鼓励|可(?!靠|能|见|持续|视|信|行|比|燃|再|控)|有权|自愿|优先"),
+    "forbid": re.compile(r"不得(?!不)|禁止|严禁|不准|不许|不能|不可(?!或缺|或)|不允许|杜绝"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number in a text: its value, the class of its unit ("" where it has none that is known), and its place in the
+    folded text. Shares are per cent."""
+
+    value: float
+    unit: str
+    start: int
+    end: int
+    ordinal: bool = False
+    upto: float = 0.0  # 六百多: any value from 600 to below 700 is meant; 0: the value itself
+
+    def same(self, other: Quantity) -> bool:
+        """Whether ``other`` bears this out: an equal value, or one that is meant by this round one, with units that
+        do not differ or can be converted (72 hours are 3 days)."""
+        if self.ordinal != other.ordinal:
+            return False
+        value = other.value
+        if self.unit != other.unit and self.unit and other.unit:
+            if (other.unit, self.unit) in _CONVERTED:
+                value *= _CONVERTED[other.unit, self.unit]
+            elif (self.unit, other.unit) in _CONVERTED:
+                value /= _CONVERTED[self.unit, other.unit]
+            else:
+                return False
+        return isclose(self.value, value, rel_tol=1e-6) or self.value <= value < self.upto
+
+
+@lru_cache(maxsize=4096)
+def quantities(text: str) -> tuple[Quantity, ...]:
+    """The numbers in ``text``, Arabic or Chinese, in reading order. A bare 一 and words such as 统一 are none."""
+    folded = fold(text)
+    fixed = [m.span() for m in _FIXED.finditer(folded)]
+    found = []
+    for match in _NUMBER.finditer(folded):
+        if match["han"] and any(a < match.end("han") and match.start("han") < b for a, b in fixed):
+            continue
+        read = _read(match)
+        if read is not None:
+            value, unit = read
+            upto = value + _step(value) if match["more"] or match["over"] or "多" in match[0] else 0.0
+            found.append(Quantity(value, unit, match.start(), _end(match), bool(match["ordinal"]), upto))
+    return tuple(found)
+
+
+def _end(match: re.Match[str]) -> int:
+    """The end of the number with its unit, without the character looked at behind it."""
+    return match.end() if match["after"] is None else match.start("after")
+
+
+def _step(value: float) -> float:
+    """One of the last place that a round number names: 100 for 600, 10,000 for 30,000."""
+    step = 1.0
+    while value and value % (step * 10) == 0:
+        step *= 10
+    return step
+
+
+def _read(match: re.Match[str]) -> tuple[float, str] | None:
+    if match["of"]:
+        whole, part = number(match["of"]), number(match["part"])
+        return (100 * part / whole, "%") if whole and part is not None else None
+    if match["tenths"]:
+        half = match["half"]
+        tenths = number(match["tenths"]) or 0.0
+        return 10 * tenths + (5.0 if half == "半" else number(half) or 0.0 if half else 0.0), "%"
+    unit = _CLASS.get(match["unit"] or "", "")
+    if match["arabic"]:
+        value = number(match["arabic"])
+        return None if value is None else (value, unit)
+    text = match["han"]
+    value = number(text)
+    counted = bool(unit) or match["after"][:1] in _COUNTED or match["ordinal"]
+    if value is None or (not counted and len(text) < 2) or (value == 1 and not match["ordinal"]):
+        return None
+    return value, unit
+
+
+def number(text: str) -> float | None:
+    """The value of an Arabic or Chinese numeral with 万 and 亿; None where it is none."""
+    text = re.sub(r"[\s多余来]", "", text)
+    total = section = 0.0
+    digit: float | None = None
+    at = 0
+    while at < len(text):
+        arabic = re.match(r"\d+(?:\.\d+)?", text[at:])
+        char = text[at]
+        if arabic:
+            digit = float(arabic[0])
+            at += arabic.end()
+            continue
+        if char == "点":  # 三点五
+            tail = text[at + 1 :]
+            cut = re.match(f"[{''.join(_HAN_DIGITS)}]+", tail)
+            if not cut:
+                return None
+            digit = float(f"{int(digit or 0)}." + "".join(str(_HAN_DIGITS[c]) for c in cut[0]))
+            at += 1 + cut.end()
+            continue
+        if char in _HAN_DIGITS:
+            value = _HAN_DIGITS[char]
+            following = at > 0 and text[at - 1] in _HAN_DIGITS  # 二〇三五
+            digit = (digit or 0) * 10 + value if following else float(value)
+        elif char in _SMALL:
+            section += (1 if digit is None else digit) * _SMALL[char]
+            digit = None
+        elif char == "万":
+            total += (section + (digit or 0)) * 10_000
+            section, digit = 0.0, None
+        elif char == "亿":
+            total = (total + section + (digit or 0)) * 100_000_000
+            section, digit = 0.0, None
+        else:
+            return None
+        at += 1
+    if not text:
+        return None
+    return total + section + (digit or 0)
+
+
+@lru_cache(maxsize=4096)
+def names(text: str) -> frozenset[str]:
+    """What ``text`` calls by a name: quotations, titles, Latin words, places and organisations; folded."""
+    folded = fold(text)
+    found = {m[1] or m[2] for m in _QUOTED.finditer(folded)}
+    found |= {m[0] for m in _LATIN.finditer(folded)}
+    found |= {word for word, tag in _tagger().lcut(folded) if tag in _PROPER and len(word) > 1}
+    return frozenset(found)
+
+
+@cache
+def _tagger() -> Any:
+    import jieba.posseg
+
+    from rag.lexicon import segmenter
+
+    return jieba.posseg.POSTokenizer(segmenter())
+
+
+@lru_cache(maxsize=4096)
+def negations(text: str) -> int:
+    """How many words of ``text`` negate."""
+    return len(_NEGATIONS.findall(fold(text)))
+
+
+@lru_cache(maxsize=4096)
+def modality(text: str) -> frozenset[str]:
+    """How ``text`` obliges: ``must``, ``may``, ``forbid``."""
+    folded = fold(text)
+    return frozenset(name for name, pattern in _MODALS.items() if pattern.search(folded))
+
+
+def missing(stated: Iterable[Quantity], given: Iterable[Quantity]) -> list[Quantity]:
+    """The quantities stated that are not among those given."""
+    held = list(given)
+    return [q for q in stated if not any(q.same(other) for other in held)]

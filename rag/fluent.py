@@ -1,0 +1,116 @@
+"""A language model's answer: drafted from numbered evidence, each sentence verified before it is shown, and given up where
+too little of it stands.
+
+The answer that needs no model (the extract) is known before. It decides two things. A model's answer that rests on none of
+the extract's evidence is not taken, and whether to refuse is decided by both: docs/language-models.md has the figures that
+these rules were chosen by.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from rag.cite import Numbering
+from rag.errors import LanguageModelError
+from rag.extract import Part
+from rag.generate import Draft, Numbered, drafts, prompt, refuses
+from rag.llm import LanguageModel
+from rag.records import AnswerSentence, Cited, Said
+from rag.verify import Checker, connects, support, verify
+
+_LOG = logging.getLogger(__name__)
+# Of ``refuse_below``: the confidence from which on a model's refusal does not count, and below which none is asked.
+OVERRULED, ASKED = 1.2, 0.7
+_STANDS = 0.5  # share of the answer's characters that must be supported
+_LONGEST = 4_000  # characters of an answer, after which the model is not listened to
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of asking the model: its sentences, or in ``given_up`` why they are not taken."""
+
+    sentences: list[AnswerSentence] = field(default_factory=list)
+    given_up: str = ""
+    refused: bool = False
+
+
+@dataclass(slots=True)
+class Fluent:
+    """One question put to the model. ``turn`` is held while something is computed, not while the model is waited for."""
+
+    model: LanguageModel
+    checker: Checker
+    numbering: Numbering
+    turn: AbstractContextManager[object]
+    drop_unsupported: bool = False
+
+    def answer(
+        self, question: str, shown: Numbered, extract: Sequence[Part], outcome: Outcome
+    ) -> Iterator[Cited | Said | None]:
+        """The events of the answer, None while the model is waited for; what came of it is in ``outcome``."""
+        read = dropped = 0
+        try:
+            stream = self.model.stream(prompt(question, shown))
+            try:
+                for draft in drafts(stream):
+                    if draft is None:
+                        yield None
+                        continue
+                    read += len(draft.text)
+                    if refuses(draft.text) and not outcome.sentences:
+                        outcome.refused = True
+                        break
+                    with self.turn:
+                        sentence, events = self._verified(draft, question, shown)
+                    if sentence is None:
+                        dropped += len(draft.text)
+                    else:
+                        outcome.sentences.append(sentence)
+                        yield from events
+                        yield Said(sentence)
+                    if read > _LONGEST:
+                        break
+            finally:
+                stream.close()
+        except LanguageModelError as error:
+            _LOG.warning("%s", error)
+            outcome.given_up = error.problem
+        if not outcome.given_up and not outcome.refused:
+            outcome.given_up = self._judged(outcome.sentences, dropped, extract)
+
+    def _verified(
+        self, draft: Draft, question: str, shown: Numbered
+    ) -> tuple[AnswerSentence | None, list[Cited]]:
+        """The sentence with what supports it; None where it is dropped."""
+        if not draft.cited and connects(draft.text):
+            return AnswerSentence(draft.text, (), "supported", draft.kind), []
+        verdict = verify(draft.text, draft.cited, shown.sources, self.checker, question)
+        if verdict.support == "unsupported":
+            if verdict.stray or self.drop_unsupported:
+                return None, []
+            return AnswerSentence(draft.text, (), "unsupported", draft.kind), []
+        known = len(self.numbering.given)
+        cited = tuple(self.numbering.cite(shown.evidence[i]) for i in verdict.sources)
+        quoted = support(draft.text, cited) == "quoted"
+        sentence = AnswerSentence(
+            draft.text, tuple(c.n for c in cited), "quoted" if quoted else "supported", draft.kind
+        )
+        return sentence, [Cited(c) for c in self.numbering.given[known:]]
+
+    def _judged(self, said: Sequence[AnswerSentence], dropped: int, extract: Sequence[Part]) -> str:
+        """Why the answer is not taken; "" where it is."""
+        stands = sum(len(s.text) for s in said if s.citations)
+        falls = dropped + sum(len(s.text) for s in said if s.support == "unsupported")
+        if not stands:
+            return "模型的回答没有一句有依据 (nothing in the model's answer is supported)"
+        if stands < _STANDS * (stands + falls):
+            return "模型的回答大半没有依据 (most of the model's answer is unsupported)"
+        wanted = [(e.passage.document, e.span) for part in extract for e in part.evidence]
+        cited = self.numbering.given
+        shared = sum(any(c.document == d and c.overlap(span) for c in cited) for d, span in wanted)
+        if wanted and shared < max(1, len(wanted) // 2):
+            return "模型的回答漏了主要依据 (the model's answer misses the main evidence)"
+        return ""
