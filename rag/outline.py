@@ -46,6 +46,8 @@ def outline(document: Document) -> Outline:
 
 def _by_contents(text: str, contents: Contents, end: int) -> tuple[Article, ...]:
     entries = contents.entries
+    if entries[-1].body > end:  # what looked like a site's words at the end holds a title that is listed
+        end = len(text)
     stops = [e.start if e.category_at is None else e.category_at for e in entries[1:]] + [end]
     return tuple(
         Article(e.start, stop, number, e.title, e.category, sections(text, e.body, stop), e.body)

@@ -552,6 +552,15 @@ def test_a_damaged_compilation_still_splits(written: Compilation, noise: str, da
     check_outline(damaged, split(damaged))
 
 
+def test_a_listed_title_in_what_looks_like_a_sites_words_is_kept() -> None:
+    titles = ["关于建立网格管理机制的意见", "关于完善养老服务体系的意见"]
+    body = "本地坚持问题导向,建立健全各项机制,取得明显成效。"
+    text = f"目录\n{titles[0]}\n{titles[1]}\n{titles[0]}\n{body}\n声明: 本站不保证 {titles[1]} {body[:12]}"
+    found = split(text)
+    check_outline(text, found)
+    assert [a.title for a in found.articles] == titles
+
+
 @given(texts())
 def test_squeezing_keeps_the_places(text: str) -> None:
     flat, places = squeeze(text)
