@@ -22,22 +22,28 @@ from rag.extract import readable
 from rag.fold import squeeze
 from rag.load import read_document
 from rag.outline import outline
-from rag.verify import Checker, Source, verify
+from rag.records import Document
+from rag.verify import Checker, Source, Verifier
 
 
-def pairs(document: Path, file: Path) -> Iterator[tuple[str, str, Source]]:
-    """Kind (``true`` for those that hold), sentence and source of each pair."""
-    source = read_document(document)
-    articles = outline(source).articles
-    folded, places = squeeze(source.text)
-    for line in file.read_text("utf-8").splitlines():
+def read_pairs(document: Document, file: Path) -> Iterator[tuple[str, str, str, int]]:
+    """Of each pair its kind (``true`` for those that hold), sentence, evidence, and where that stands in the document."""
+    folded, places = squeeze(document.text)
+    for line in filter(None, file.read_text("utf-8").splitlines()):
         row = json.loads(line)
-        at = places[folded.index(squeeze(row["evidence"])[0])]
-        article = next(a for a in articles if a.start <= at < a.end)
-        above = " › ".join((readable(article.title), *(readable(s.label) for s in article.path_at(at))))
-        cited = Source(readable(row["evidence"]), above)
-        yield from (("true", sentence, cited) for sentence in row["true"])
-        yield from ((false["kind"], false["text"], cited) for false in row["false"])
+        place = places[folded.index(squeeze(row["evidence"])[0])]
+        yield from (("true", sentence, row["evidence"], place) for sentence in row["true"])
+        yield from ((false["kind"], false["text"], row["evidence"], place) for false in row["false"])
+
+
+def pairs(path: Path, file: Path) -> Iterator[tuple[str, str, Source]]:
+    """Kind, sentence and source of each pair."""
+    document = read_document(path)
+    articles = outline(document).articles
+    for kind, sentence, text, place in read_pairs(document, file):
+        article = next(a for a in articles if a.start <= place < a.end)
+        above = (readable(article.title), *(readable(s.label) for s in article.path_at(place)))
+        yield kind, sentence, Source(readable(text), (above,))
 
 
 def measured(checker: Checker, found: list[tuple[str, str, Source]]) -> tuple[dict[str, float], float, float]:
@@ -46,7 +52,7 @@ def measured(checker: Checker, found: list[tuple[str, str, Source]]) -> tuple[di
     times = []
     for kind, sentence, cited in found:
         begun = time.perf_counter()
-        verdict = verify(sentence, [0], [cited], checker)
+        verdict = Verifier([cited], checker).verdict(sentence, [0])
         times.append((time.perf_counter() - begun) * 1000)
         right[kind].append((verdict.support == "supported") == (kind == "true"))
     false = [one for kind, all_ in right.items() if kind != "true" for one in all_]

@@ -12,8 +12,6 @@ another place. ``--held`` pairs measure the result. The layers start from the tr
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import random
 import re
 import time
@@ -23,23 +21,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from support import read_pairs
+from torch import Tensor, nn
 from torch.nn import functional as F
-from train_reader import padded
+from training import Layers, padded, train
 
 from embeddings.encoder import SentenceEncoder
-from embeddings.pairmodel import pair_ids, save
+from embeddings.pairmodel import pair_ids, save, unpacked
 from rag.chunk import sentences
 from rag.claims import names, quantities
 from rag.clauses import clauses
-from rag.fold import squeeze
 from rag.lexicon import natural
 from rag.load import read_document
 from rag.outline import outline
+from rag.read import heading
 from rag.records import Article, Document, Span
 
 MAX_TOKENS = 160
-MADE = 160  # groups made by rule of a document
+MADE = 40  # groups made by rule of a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +61,15 @@ class Row:
 
 
 def written(document: Document, articles: Sequence[Article], file: Path) -> Iterator[Pair]:
-    """The pairs that people wrote, each below its headings as it is at run time."""
-    folded, places = squeeze(document.text)
-    for line in file.read_text("utf-8").splitlines():
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        at = folded.find(squeeze(row["evidence"])[0])
-        above = headings(articles, places[at]) if at >= 0 else ""
-        text = natural(row["evidence"])
-        for true in row["true"]:
-            yield Pair(natural(true), above, text, True, "true")
-        for false in row["false"]:
-            yield Pair(natural(false["text"]), above, text, False, false["kind"])
+    """The pairs that people wrote, each below its heading as it is at run time."""
+    for kind, sentence, text, place in read_pairs(document, file):
+        yield Pair(natural(sentence), above(articles, place), natural(text), kind == "true", kind)
 
 
-def headings(articles: Sequence[Article], position: int) -> str:
-    """Title and innermost heading over a place, as the reader is shown them."""
-    for article in articles:
-        if article.start <= position < article.end:
-            path = article.path_at(position)
-            section = path[-1].label if path else ""
-            return " ".join(filter(None, (natural(article.title)[:32], natural(section)[:28])))
-    return ""
+def above(articles: Sequence[Article], place: int) -> str:
+    """The heading over a place."""
+    article = next(a for a in articles if a.start <= place < a.end)
+    return heading(article.title, [section.label for section in article.path_at(place)])
 
 
 _NEGATED = (
@@ -102,11 +88,11 @@ def made(document: Document, articles: Sequence[Article], chance: random.Random)
     figures = sorted({t[q.start : q.end] for t in whole for q in quantities(t)})
     called = sorted({n for t in whole for n in names(t) if 2 <= len(n) <= 10})
     for i in chance.sample(range(len(spans)), min(MADE, len(spans))):
-        above, evidence = headings(articles, spans[i].start), whole[i]
+        over, evidence = above(articles, spans[i].start), whole[i]
         if chance.random() < 0.4 and i + 1 < len(spans):
             evidence = whole[i] + whole[i + 1]
         said = shortened(whole[i], chance)
-        yield Pair(said, above, evidence, True, "made")
+        yield Pair(said, over, evidence, True, "made")
         others = [
             changed_figure(said, figures, chance),
             changed_name(said, called, chance),
@@ -114,12 +100,12 @@ def made(document: Document, articles: Sequence[Article], chance: random.Random)
         ]
         for kind, other in zip(("number", "name", "negation"), others, strict=True):
             if other and other not in evidence:
-                yield Pair(other, above, evidence, False, kind)
+                yield Pair(other, over, evidence, False, kind)
         j = chance.randrange(len(spans))
         if abs(i - j) > 1:
-            yield Pair(shortened(whole[j], chance), above, evidence, False, "other")
+            yield Pair(shortened(whole[j], chance), over, evidence, False, "other")
             half = said.rstrip("。；;，,") + "，" + shortened(whole[j], chance)
-            yield Pair(half, above, evidence, False, "half")
+            yield Pair(half, over, evidence, False, "half")
 
 
 def shortened(sentence: str, chance: random.Random) -> str:
@@ -162,40 +148,17 @@ def turned(sentence: str, chance: random.Random) -> str | None:
     return sentence.replace(a, b, 1)
 
 
-class Checking(nn.Module):
-    """The reader's layers with one output: whether the text supports the sentence."""
+class Checking(Layers):
+    """The encoder's lowest layers with one output: whether the text supports the sentence."""
 
     def __init__(self, folder: Path, start: Path | None, layers: int) -> None:
-        from transformers import BertModel
-
-        super().__init__()
-        whole = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        self.bert = BertModel.from_pretrained(folder, add_pooling_layer=False, **whole)
-        self.bert.encoder.layer = self.bert.encoder.layer[:layers]
+        super().__init__(folder, layers)
         if start:
-            self.bert.load_state_dict(stored(start), strict=False)
-        self.bert.embeddings.requires_grad_(False)
-        self.pooled = nn.Linear(self.bert.config.hidden_size, 1)
+            self.bert.load_state_dict(unpacked(load_file(start)), strict=False)
+        self.pooled = nn.Linear(self.size, 1)
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        return self.pooled((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))[:, 0]
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        layers = {k: v for k, v in self.bert.state_dict().items() if k.startswith("encoder.")}
-        return {**layers, "pooled.weight": self.pooled.weight, "pooled.bias": self.pooled.bias}
-
-
-def stored(path: Path) -> dict[str, torch.Tensor]:
-    """The layers in a file of weights, as 32-bit floats."""
-    from safetensors.torch import load_file
-
-    values = load_file(path)
-    return {
-        name: value.float() * values[name + ".scale"][:, None] if name + ".scale" in values else value.float()
-        for name, value in values.items()
-        if name.startswith("encoder.") and not name.endswith(".scale")
-    }
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.pooled(self.states(ids, mask)[1])[:, 0]
 
 
 def measured(model: Checking, held: Sequence[Row]) -> str:
@@ -282,8 +245,6 @@ def main() -> None:
             )
         )
     model = Checking(encoder.folder.path, options.start, options.layers)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=0.01)
     per_epoch = [
         batches(
             rows([*own, *(p for d, a in texts for p in made(d, a, chance))], encoder, chance),
@@ -292,29 +253,23 @@ def main() -> None:
         )
         for _ in range(options.epochs)
     ]
-    total, step, begun = sum(map(len, per_epoch)), 0, time.time()
-    for epoch, found in enumerate(per_epoch):
-        for batch in found:
-            step += 1
-            share = step / total
-            rate = options.rate * min(1.0, share / 0.06) * 0.5 * (1 + math.cos(math.pi * share))
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            ids, mask = padded(batch)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = model(ids, mask)
-            gold = torch.tensor([float(r.supported) for r in batch])
-            loss = F.binary_cross_entropy_with_logits(logits.float(), gold, torch.where(gold > 0, 1.4, 1.0))
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            if step % 25 == 0:
-                print(epoch, step, total, round(time.time() - begun), round(loss.item(), 3), flush=True)
-            if step % 150 == 0 or step == total:
-                for file, some in held_rows:
-                    print(Path(file).name, measured(model, some), flush=True)
-                save(options.out, model.weights(), model.bert.config.to_dict())
+    total, begun = sum(map(len, per_epoch)), time.time()
+
+    def loss(batch: list[Row]) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(*padded(batch))
+        gold = torch.tensor([float(r.supported) for r in batch])
+        return F.binary_cross_entropy_with_logits(logits.float(), gold, torch.where(gold > 0, 1.4, 1.0))
+
+    def after(step: int) -> None:
+        if step % 25 == 0:
+            print(step, total, round(time.time() - begun), flush=True)
+        if step % 200 == 0 or step == total:
+            for file, some in held_rows:
+                print(Path(file).name, measured(model, some), flush=True)
+
+    train(model, (batch for epoch in per_epoch for batch in epoch), total, options.rate, loss, after)
+    save(options.out, model.weights(["pooled"]), model.bert.config.to_dict())
 
 
 if __name__ == "__main__":

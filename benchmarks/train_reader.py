@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import re
 import tempfile
@@ -33,6 +32,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from training import Layers, padded, train
 
 from embeddings.encoder import SentenceEncoder
 from embeddings.pairmodel import HEADS, pair_ids, save
@@ -55,7 +55,6 @@ RETRIEVED = 24  # windows among which the hard ones are found
 NEGATIVES = 3  # of a question in an epoch
 MAX_TOKENS = 160
 AROUND = 320  # characters around an answer in SQuAD's English
-PAD = 1  # the bundled tokenizer's <pad>
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,39 +326,18 @@ def _content(text: str) -> list[str]:
 # -- the model ----------------------------------------------------------------------------------------------
 
 
-class Trained(nn.Module):
+class Trained(Layers):
     """The encoder's lowest layers with the reader's heads."""
 
     def __init__(self, folder: Path, layers: int) -> None:
-        from transformers import BertModel
-
-        super().__init__()
-        # One pass over the data needs no dropout, and without it attention is computed in one kernel.
-        whole = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        self.bert = BertModel.from_pretrained(folder, add_pooling_layer=False, **whole)
-        self.bert.encoder.layer = self.bert.encoder.layer[:layers]
-        self.bert.embeddings.requires_grad_(False)
-        size = self.bert.config.hidden_size
-        self.pooled = nn.Linear(size, 2)  # relevance, answerability
-        self.spans = nn.Linear(size, 2)  # start, end
+        super().__init__(folder, layers)
+        self.pooled = nn.Linear(self.size, 2)  # relevance, answerability
+        self.spans = nn.Linear(self.size, 2)  # start, end
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        mean = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        states, mean = self.states(ids, mask)
         pooled = self.pooled(mean)
         return pooled[:, 0], pooled[:, 1], self.spans(states)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The layers under the names that ``embeddings.bert`` knows, and the heads."""
-        layers = {
-            name: value for name, value in self.bert.state_dict().items() if name.startswith("encoder.")
-        }
-        heads = {
-            f"{name}.{part}": getattr(getattr(self, name), part)
-            for name in HEADS
-            for part in ("weight", "bias")
-        }
-        return {**layers, **heads}
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,14 +388,6 @@ def batches(all_rows: list[list[Row]], budget: int, chance: random.Random) -> It
         longest = reach
     chance.shuffle(made)
     yield from made
-
-
-def padded(batch: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """Token ids (n, length) of the pairs, filled up with <pad>, and 1 where a token is none of those."""
-    longest = max(len(r.ids) for r in batch)
-    ids = torch.tensor([r.ids + [PAD] * (longest - len(r.ids)) for r in batch])
-    mask = torch.tensor([[1.0] * len(r.ids) + [0.0] * (longest - len(r.ids)) for r in batch])
-    return ids, mask
 
 
 def loss_of(model: Trained, batch: Sequence[Row]) -> tuple[Tensor, dict[str, float]]:
@@ -519,34 +489,33 @@ def main() -> None:
     chance.shuffle(found)
     kept = [e for document, file in options.held for e in of_cases(Path(document), Path(file), encoder)]
     kept_rows = [rows(e, i, encoder, chance) for i, e in enumerate(kept)]
-    train = found[: options.limit]
+    used = found[: options.limit]
     model = Trained(encoder.folder.path, options.layers)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=0.01)
-    made = [rows(e, i, encoder, chance) for i, e in enumerate(train)]
+    made = [rows(e, i, encoder, chance) for i, e in enumerate(used)]
     total = options.epochs * sum(1 for _ in batches(made, options.tokens, chance))
-    step, begun = 0, time.time()
-    for epoch in range(options.epochs):
-        for batch in batches(
-            [rows(e, i, encoder, chance) for i, e in enumerate(train)], options.tokens, chance
-        ):
-            step += 1
-            share = step / total
-            rate = options.rate * min(1.0, share / 0.06) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            loss, parts = loss_of(model, batch)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            if step % 25 == 0:
-                shown = {k: round(v, 3) for k, v in parts.items()}
-                print(epoch, step, total, round(time.time() - begun), shown, flush=True)
-            if step % 250 == 0 or step == total:
-                print(held_out(model, kept_rows), flush=True)
-                save(options.out, model.weights(), model.bert.config.to_dict())
-    save(options.out, model.weights(), model.bert.config.to_dict())
+    begun = time.time()
+    parts: dict[str, float] = {}
+
+    def epochs() -> Iterator[list[Row]]:
+        for _ in range(options.epochs):
+            made = [rows(e, i, encoder, chance) for i, e in enumerate(used)]
+            yield from batches(made, options.tokens, chance)
+
+    def loss(batch: list[Row]) -> Tensor:
+        value, found_parts = loss_of(model, batch)
+        parts.update(found_parts)
+        return value
+
+    def after(step: int) -> None:
+        if step % 25 == 0:
+            shown = {k: round(v, 3) for k, v in parts.items()}
+            print(step, total, round(time.time() - begun), shown, flush=True)
+        if step % 250 == 0:
+            print(held_out(model, kept_rows), flush=True)
+
+    train(model, epochs(), total, options.rate, loss, after)
+    print(held_out(model, kept_rows), flush=True)
+    save(options.out, model.weights(HEADS), model.bert.config.to_dict())
 
 
 if __name__ == "__main__":

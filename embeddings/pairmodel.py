@@ -113,6 +113,15 @@ def save(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -
     save_file(stored, path, metadata={"config": json.dumps({key: config[key] for key in keys})})
 
 
+def unpacked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What ``save`` wrote, as 32-bit floats."""
+    return {
+        name: value.float() * stored[name + _SCALE][:, None] if name + _SCALE in stored else value.float()
+        for name, value in stored.items()
+        if not name.endswith(_SCALE)
+    }
+
+
 def _load(folder: Path, path: Path) -> tuple[PlainBert, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
@@ -129,13 +138,9 @@ def _load(folder: Path, path: Path) -> tuple[PlainBert, dict[str, Tensor]]:
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"模型的权重不可用 (weights cannot be used): {path} ({error})",
-            "重新安装, 或设 YOUJU_READER=none (install again, or do without)",
+            "重新安装有据, 或换一个权重文件 (install again, or use another file)",
         ) from None
-    weights = {
-        name: value.float() * stored[name + _SCALE][:, None] if name + _SCALE in stored else value.float()
-        for name, value in stored.items()
-        if not name.endswith(_SCALE)
-    }
+    weights = unpacked(stored)
     heads = {name: weights.pop(name) for name in list(weights) if name.split(".")[0] in HEADS}
     embeddings = {name: value for name, value in base.items() if "embeddings." in name}
     return PlainBert(tokenizer, {**embeddings, **weights}, config), heads

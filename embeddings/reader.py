@@ -1,8 +1,6 @@
 """A small reader of a question beside a passage: how relevant the passage is, whether it answers, and where.
 
-The lowest layers of the bundled model, trained further on pairs (``benchmarks/train_reader.py``), read question and
-passage together, which vectors made apart cannot. Its weights travel as 8-bit integers beside this module
-(embeddings/weights/README.md has their sources and licences); embeddings and tokenizer are the bundled model's.
+A ``PairModel`` reads question and passage together, which vectors made apart cannot (``benchmarks/train_reader.py``).
 """
 
 from __future__ import annotations

@@ -111,15 +111,11 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         threshold = self.settings.refuse_below
         if self.model and found.confidence >= ASKED * threshold:
             yield from self._fluent(asked, found, numbering, outcome, clock)
-        by_model = bool(outcome.sentences) and not outcome.given_up
-        refused = not by_model and not found.parts
-        if outcome.refused and found.parts:
-            if found.confidence < OVERRULED * threshold:
-                refused = True
-            else:
-                outcome.given_up = "模型没有作答, 而文档有依据 (the model declined, the documents do not)"
-        said = outcome.sentences if by_model else []
-        if not by_model:
+        if outcome.refused and found.parts and found.confidence >= OVERRULED * threshold:
+            outcome.given_up = "模型没有作答, 而文档有依据 (the model declined, the documents do not)"
+        refused = not outcome.taken and (outcome.declined or not found.parts)
+        said = outcome.sentences if outcome.taken else []
+        if not outcome.taken:
             if outcome.sentences:
                 yield Discarded(outcome.given_up)
             numbering = numbering.again()
@@ -127,14 +123,14 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
                 if isinstance(event, Said):
                     said.append(event.sentence)
                 yield event
-        model_spoke = by_model or (outcome.refused and refused)
+        by_model = self.model and (outcome.taken or outcome.declined)
         yield Done(
             Answer(
                 sentences=tuple(said),
                 citations=numbering.given,
                 retrieved=found.retrieval.passages,
                 refused=refused,
-                engine=self.model.name if self.model and model_spoke else "extractive",
+                engine=self.model.name if self.model and by_model else "extractive",
                 timings_ms=clock.laps,
                 confidence=found.confidence,
                 question=asked if asked != question.text.strip() else "",
@@ -167,13 +163,12 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         """The events of the answer without a language model."""
         clock.lap("generate")
         for part in parts:
-            known = len(numbering.given)
-            cited = tuple(numbering.cite(evidence) for evidence in part.evidence)
+            cited, fresh = numbering.cite_all(part.evidence)
             sentence = AnswerSentence(
                 part.text, tuple(c.n for c in cited), support(part.text, cited), part.kind
             )
             clock.lap("verify")
-            yield from map(Cited, numbering.given[known:])
+            yield from map(Cited, fresh)
             yield Said(sentence)
         if not parts:
             yield Said(AnswerSentence(_refusal(found.retrieval), (), "supported"))
@@ -182,7 +177,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         self, asked: str, found: _Found, numbering: Numbering, outcome: Outcome, clock: _Clock
     ) -> Iterator[Event]:
         """The events of the language model's answer."""
-        assert self.model and self.checker
+        assert self.model
         room = evidence_room(self.settings.llm_context, self.settings.llm_max_tokens, asked)
         shown = numbered(found.retrieval.passages, room)
         fluent = Fluent(self.model, self.checker, numbering, self._turn, self.settings.unsupported == "drop")

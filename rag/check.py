@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rag.config import Settings
 from rag.errors import ConfigError
 from rag.lexicon import natural
+from rag.read import heading
 from rag.verify import Checker, LexicalChecker, Source
 
 if TYPE_CHECKING:
@@ -25,7 +26,14 @@ class ModelChecker:
 
     def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]:
         return self._model.supports(
-            [(natural(sentence), natural(source.above), natural(source.text)) for sentence, source in pairs]
+            [
+                (
+                    natural(sentence),
+                    " ".join(heading(path[0], path[1:]) for path in source.above),
+                    natural(source.text),
+                )
+                for sentence, source in pairs
+            ]
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rag.extract import Evidence, Source
 from rag.records import Citation
@@ -28,6 +28,12 @@ class Numbering:
     def again(self) -> Numbering:
         """A numbering of the same answer begun anew."""
         return Numbering(self._source, tuple(self._earlier.values()))
+
+    def cite_all(self, evidence: Iterable[Evidence]) -> tuple[tuple[Citation, ...], tuple[Citation, ...]]:
+        """The citations of a sentence, and those of them that this answer had not yet."""
+        known = len(self._given)
+        cited = tuple(map(self.cite, evidence))
+        return cited, self.given[known:]
 
     def cite(self, evidence: Evidence) -> Citation:
         passage, span = evidence.passage, evidence.span

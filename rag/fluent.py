@@ -19,7 +19,7 @@ from rag.extract import Part
 from rag.generate import Draft, Numbered, drafts, prompt, refuses
 from rag.llm import LanguageModel
 from rag.records import AnswerSentence, Cited, Said
-from rag.verify import Checker, connects, support, verify
+from rag.verify import Checker, Verifier, connects, support
 
 _LOG = logging.getLogger(__name__)
 # Of ``refuse_below``: the confidence from which on a model's refusal does not count, and below which none is asked.
@@ -35,6 +35,16 @@ class Outcome:
     sentences: list[AnswerSentence] = field(default_factory=list)
     given_up: str = ""
     refused: bool = False
+
+    @property
+    def taken(self) -> bool:
+        """Whether the model's sentences are the answer."""
+        return bool(self.sentences) and not self.given_up
+
+    @property
+    def declined(self) -> bool:
+        """Whether the model's refusal counts."""
+        return self.refused and not self.given_up
 
 
 @dataclass(slots=True)
@@ -52,6 +62,7 @@ class Fluent:
     ) -> Iterator[Cited | Said | None]:
         """The events of the answer, None while the model is waited for; what came of it is in ``outcome``."""
         read = dropped = 0
+        verifier = Verifier(shown.sources, self.checker, question)
         try:
             stream = self.model.stream(prompt(question, shown))
             try:
@@ -64,7 +75,7 @@ class Fluent:
                         outcome.refused = True
                         break
                     with self.turn:
-                        sentence, events = self._verified(draft, question, shown)
+                        sentence, events = self._verified(draft, verifier, shown)
                     if sentence is None:
                         dropped += len(draft.text)
                     else:
@@ -82,23 +93,22 @@ class Fluent:
             outcome.given_up = self._judged(outcome.sentences, dropped, extract)
 
     def _verified(
-        self, draft: Draft, question: str, shown: Numbered
+        self, draft: Draft, verifier: Verifier, shown: Numbered
     ) -> tuple[AnswerSentence | None, list[Cited]]:
         """The sentence with what supports it; None where it is dropped."""
         if not draft.cited and connects(draft.text):
             return AnswerSentence(draft.text, (), "supported", draft.kind), []
-        verdict = verify(draft.text, draft.cited, shown.sources, self.checker, question)
+        verdict = verifier.verdict(draft.text, draft.cited)
         if verdict.support == "unsupported":
             if verdict.stray or self.drop_unsupported:
                 return None, []
             return AnswerSentence(draft.text, (), "unsupported", draft.kind), []
-        known = len(self.numbering.given)
-        cited = tuple(self.numbering.cite(shown.evidence[i]) for i in verdict.sources)
+        cited, fresh = self.numbering.cite_all(shown.evidence[i] for i in verdict.sources)
         quoted = support(draft.text, cited) == "quoted"
         sentence = AnswerSentence(
             draft.text, tuple(c.n for c in cited), "quoted" if quoted else "supported", draft.kind
         )
-        return sentence, [Cited(c) for c in self.numbering.given[known:]]
+        return sentence, list(map(Cited, fresh))
 
     def _judged(self, said: Sequence[AnswerSentence], dropped: int, extract: Sequence[Part]) -> str:
         """Why the answer is not taken; "" where it is."""

@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from rag.extract import Evidence, readable
 from rag.lexicon import natural
 from rag.records import Passage, Span, Turn
-from rag.verify import Source
+from rag.verify import Paths, Source
 
 _OVERHEAD = 420  # tokens of the prompt around evidence and question
 _EVIDENCE = 6_000  # characters of evidence at most: more dilutes what matters
@@ -62,26 +62,26 @@ def numbered(passages: Sequence[Passage], room: int) -> Numbered:
     sources: list[Source] = []
     left = min(room, _EVIDENCE)
     for passage in passages:
-        above = " › ".join((readable(passage.article.title), *map(readable, passage.section)))
+        above = (readable(passage.article.title), *map(readable, passage.section))
         spans = passage.sentences or (Span(passage.start, passage.end),)
         texts = [readable(passage.text[s.start - passage.start : s.end - passage.start]) for s in spans]
-        cost = len(above) + sum(len(text) + 6 for text in texts)
+        cost = sum(map(len, above)) + sum(len(text) + 6 for text in texts)
         if cost > left:
             break
         left -= cost
         evidence += [Evidence(span, passage, passage.section) for span in spans]
-        sources += [Source(text, above) for text in texts]
+        sources += [Source(text, (above,)) for text in texts]
     return Numbered(tuple(evidence), tuple(sources))
 
 
 def prompt(question: str, shown: Numbered) -> list[BaseMessage]:
     """The messages that ask the model. Square brackets in the evidence are made others: they cannot pass for marks."""
     lines: list[str] = []
-    above = None
+    above: Paths = ()
     for place, source in enumerate(shown.sources, 1):
         if source.above != above:
             above = source.above
-            lines.append(f"《{_inert(above)}》")
+            lines += [f"《{_inert(' › '.join(path))}》" for path in above]
         lines.append(f"[{place}] {_inert(source.text)}")
     evidence = "\n".join(lines)
     return [

@@ -116,34 +116,12 @@ def open_model(settings: Settings) -> LanguageModel | None:
             f"llm 应写成 provider:model, 不是 (should be provider:model): {settings.llm}",
             "例如 (for example) YOUJU_LLM=openai:deepseek-chat",
         )
-    options: dict[str, Any] = {
-        "temperature": settings.llm_temperature,
-        "timeout": settings.llm_timeout,
-        "max_retries": settings.llm_retries,
-        "max_tokens": settings.llm_max_tokens,
-    }
-    if settings.llm_base_url:
-        options["base_url"] = settings.llm_base_url
-    if settings.llm_api_key:
-        options["api_key"] = settings.llm_api_key.get_secret_value()
-    elif provider == "openai" and settings.llm_base_url:
-        options["api_key"] = "none"  # servers on the intranet ask for none, the client does
-    if provider == "ollama":  # its client knows these by other names, or not at all
-        options = {
-            "temperature": settings.llm_temperature,
-            "num_predict": settings.llm_max_tokens,
-            "num_ctx": settings.llm_context,
-            "client_kwargs": {"timeout": settings.llm_timeout},
-            **({"base_url": settings.llm_base_url} if settings.llm_base_url else {}),
-        }
     try:
-        chat = init_chat_model(model, model_provider=provider, **options)
+        chat = init_chat_model(model, model_provider=provider, **_options(settings, provider))
     except ImportError as error:
         package = f"langchain-{provider.replace('_', '-')}"
         raise ConfigError(
-            f"没有安装 {provider} 的接口 (the package for {provider} is not installed): {error}".splitlines()[
-                0
-            ],
+            f"没有安装 {provider} 的接口 (the package for {provider} is not installed): {_first_line(error)}",
             f".venv/bin/pip install {package}",
         ) from None
     except Exception as error:
@@ -152,6 +130,28 @@ def open_model(settings: Settings) -> LanguageModel | None:
             "改正 YOUJU_LLM、YOUJU_LLM_BASE_URL、YOUJU_LLM_API_KEY (mend these settings)",
         ) from None
     return LanguageModel(chat, settings)
+
+
+def _options(settings: Settings, provider: str) -> dict[str, Any]:
+    """What the provider's client is made with."""
+    options: dict[str, Any] = {"temperature": settings.llm_temperature}
+    if settings.llm_base_url:
+        options["base_url"] = settings.llm_base_url
+    if provider == "ollama":  # its client has other names for these, and no key
+        return options | {
+            "num_predict": settings.llm_max_tokens,
+            "num_ctx": settings.llm_context,
+            "client_kwargs": {"timeout": settings.llm_timeout},
+        }
+    if settings.llm_api_key:
+        options["api_key"] = settings.llm_api_key.get_secret_value()
+    elif provider == "openai" and settings.llm_base_url:
+        options["api_key"] = "none"  # servers on the intranet ask for none, the client does
+    return options | {
+        "timeout": settings.llm_timeout,
+        "max_retries": settings.llm_retries,
+        "max_tokens": settings.llm_max_tokens,
+    }
 
 
 def _explained(error: Exception, name: str) -> LanguageModelError:

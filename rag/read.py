@@ -39,8 +39,6 @@ class Readable:
 
 def readable_passage(passage: Passage) -> Readable:
     """The passage without stray spaces, simplified; its heading is the article's title and the innermost section's."""
-    title = natural(passage.article.title)[:_TITLE]
-    section = natural(passage.section[-1])[:_SECTION] if passage.section else ""
     text = ""
     spans: list[Span] = []
     places: list[tuple[int, int]] = []
@@ -51,7 +49,13 @@ def readable_passage(passage: Passage) -> Readable:
             text += natural(passage.text[clause.start : clause.end])
             spans.append(Span(clause.start + passage.start, clause.end + passage.start))
             places.append((start, len(text)))
-    return Readable(" ".join(filter(None, (title, section))), text, tuple(spans), tuple(places))
+    return Readable(heading(passage.article.title, passage.section), text, tuple(spans), tuple(places))
+
+
+def heading(title: str, section: Sequence[str]) -> str:
+    """What a trained model is shown above a text: its article's title and the innermost section's label."""
+    inner = natural(section[-1])[:_SECTION] if section else ""
+    return " ".join(filter(None, (natural(title)[:_TITLE], inner)))
 
 
 def passage_reader(settings: Settings) -> Reads | None:

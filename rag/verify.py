@@ -56,13 +56,21 @@ def _unnumbered(quote: str, section: tuple[str, ...]) -> str:
 
 # -- sentences of a language model --------------------------------------------------------------------------
 
+Paths = tuple[tuple[str, ...], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A sentence that may be cited: its text, and the headings above it, which count as known."""
+    """A sentence that may be cited, and the headings above it (title, then sections), which count as known. Several
+    joined to one have as many paths of headings as they stood under."""
 
     text: str
-    above: str = ""
+    above: Paths = ()
+
+    @property
+    def known(self) -> str:
+        """Text and headings."""
+        return "\n".join((*(label for path in self.above for label in path), self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,78 +89,76 @@ class Checker(Protocol):
     def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]: ...
 
 
-def verify(
-    sentence: str, cited: Sequence[int], sources: Sequence[Source], checker: Checker, context: str = ""
-) -> Verdict:
-    """What supports ``sentence``: the sources that it cites, as few of them as do, or others that do.
+class Verifier:
+    """Checks the sentences of one answer against the sources that it may cite."""
 
-    A name in ``context`` (the question) that some source has may be repeated beside any source; a number may not.
-    """
-    everything = _joined(range(len(sources)), sources)
-    context = " ".join(n for n in names(context) if n not in absent(context, everything))
-    known = _nearest(sentence, [i for i in dict.fromkeys(cited) if 0 <= i < len(sources)], sources)[:MOST]
-    if known and _holds(sentence, known, sources, checker, context):
-        return Verdict("supported", tuple(sorted(_fewest(sentence, known, sources, checker, context))))
-    for group in _others(sentence, known, sources, context):
-        if _holds(sentence, group, sources, checker, context):
-            return Verdict("supported", tuple(group))
-    return Verdict("unsupported", (), tuple(absent(sentence, everything)))
+    def __init__(self, sources: Sequence[Source], checker: Checker, question: str = "") -> None:
+        """A name in ``question`` that some source has may be repeated beside any source; a number may not."""
+        self._sources = tuple(sources)
+        self._checker = checker
+        self._words = [set(_content(source.text)) for source in self._sources]
+        self._everything = self._joined(range(len(self._sources)))
+        strange = absent(question, self._everything)
+        self._asked = " ".join(name for name in names(question) if name not in strange)
+
+    def verdict(self, sentence: str, cited: Sequence[int]) -> Verdict:
+        """What supports the sentence: the sources that it cites, as few of them as do, or others that do."""
+        known = self._nearest(sentence, [i for i in dict.fromkeys(cited) if 0 <= i < len(self._sources)])[
+            :MOST
+        ]
+        if known and self._holds(sentence, known):
+            return Verdict("supported", tuple(sorted(self._fewest(sentence, known))))
+        for group in self._others(sentence, known):
+            if self._holds(sentence, group):
+                return Verdict("supported", group)
+        return Verdict("unsupported", (), tuple(absent(sentence, self._everything)))
+
+    def _holds(self, sentence: str, places: Sequence[int]) -> bool:
+        joined = self._joined(places)
+        return not absent(sentence, joined, self._asked) and self._likely(sentence, joined) >= SUPPORTED
+
+    def _likely(self, sentence: str, source: Source) -> float:
+        return self._checker.supports([(sentence, source)])[0]
+
+    def _joined(self, places: Sequence[int]) -> Source:
+        """Several sources as one."""
+        chosen = [self._sources[i] for i in places]
+        return Source(
+            " ".join(s.text for s in chosen), tuple(dict.fromkeys(p for s in chosen for p in s.above))
+        )
+
+    def _fewest(self, sentence: str, places: Sequence[int]) -> Sequence[int]:
+        """One of the sources where it supports the sentence alone, else all."""
+        if len(places) == 1:
+            return places
+        alone = [i for i in places if not absent(sentence, self._sources[i], self._asked)]
+        likely = self._checker.supports([(sentence, self._sources[i]) for i in alone])
+        best = max(zip(likely, alone, strict=True), default=(0.0, 0))
+        return [best[1]] if best[0] >= SUPPORTED else places
+
+    def _others(self, sentence: str, cited: Sequence[int]) -> list[tuple[int, ...]]:
+        """What may support the sentence in the place of what it cites: the sources nearest to it by their words, alone
+        and in pairs, that have all its numbers and names."""
+        nearest = self._nearest(sentence, range(len(self._sources)))[:_CANDIDATES]
+        groups = [(i,) for i in nearest] + [tuple(sorted(pair)) for pair in combinations(nearest[:3], 2)]
+        fitting = [g for g in groups if not absent(sentence, self._joined(g), self._asked)]
+        return [g for g in fitting if set(g) != set(cited)][:_CANDIDATES]
+
+    def _nearest(self, sentence: str, places: Sequence[int]) -> list[int]:
+        """Those of the sources that share words with the sentence, the most first."""
+        said = set(_content(sentence))
+        shared = {i: len(said & self._words[i]) for i in places}
+        return sorted((i for i in places if shared[i]), key=lambda i: (-shared[i], i))
 
 
 def absent(sentence: str, source: Source, known: str = "") -> list[str]:
     """The numbers, names and quotations of ``sentence`` that the source does not have; names in ``known`` do not count."""
-    text = source.above + "\n" + source.text
+    text = source.known
     folded = fold(sentence)
     lost = missing(quantities(sentence), quantities(text))
     held = squeeze(fold(text + "\n" + known))[0]
     strange = [n for n in names(sentence) if squeeze(n)[0] not in held]
     return [folded[q.start : q.end].strip() for q in lost] + sorted(strange)
-
-
-def _joined(places: Sequence[int] | range, sources: Sequence[Source]) -> Source:
-    """Several sources as one text."""
-    chosen = [sources[i] for i in places]
-    return Source(
-        " ".join(s.text for s in chosen), " ".join(dict.fromkeys(s.above for s in chosen if s.above))
-    )
-
-
-def _holds(
-    sentence: str, places: Sequence[int], sources: Sequence[Source], checker: Checker, known: str
-) -> bool:
-    joined = _joined(places, sources)
-    return not absent(sentence, joined, known) and checker.supports([(sentence, joined)])[0] >= SUPPORTED
-
-
-def _fewest(
-    sentence: str, places: Sequence[int], sources: Sequence[Source], checker: Checker, context: str
-) -> Sequence[int]:
-    """One of the sources where it supports the sentence alone, else all."""
-    if len(places) == 1:
-        return places
-    alone = [i for i in places if not absent(sentence, sources[i], context)]
-    likely = checker.supports([(sentence, sources[i]) for i in alone])
-    best = max(zip(likely, alone, strict=True), default=(0.0, 0))
-    return [best[1]] if best[0] >= SUPPORTED else places
-
-
-def _others(
-    sentence: str, cited: Sequence[int], sources: Sequence[Source], context: str
-) -> list[tuple[int, ...]]:
-    """What may support the sentence in the place of what it cites: the sources nearest to it by their words, alone and
-    in pairs, that have all its numbers and names."""
-    nearest = _nearest(sentence, range(len(sources)), sources)[:_CANDIDATES]
-    groups: list[tuple[int, ...]] = [(i,) for i in nearest]
-    groups += [tuple(sorted(pair)) for pair in combinations(nearest[:3], 2)]
-    fitting = [g for g in groups if not absent(sentence, _joined(g, sources), context)]
-    return [g for g in fitting if set(g) != set(cited)][:_CANDIDATES]
-
-
-def _nearest(sentence: str, places: Sequence[int] | range, sources: Sequence[Source]) -> list[int]:
-    """Those of the sources that share words with the sentence, the most first."""
-    said = set(_content(sentence))
-    shared = {i: len(said & set(_content(sources[i].text))) for i in places}
-    return sorted((i for i in places if shared[i]), key=lambda i: (-shared[i], i))
 
 
 def connects(sentence: str) -> bool:
@@ -176,7 +182,7 @@ def _content(text: str) -> list[str]:
 
 class LexicalChecker:
     """Support by words: how much of the sentence, and of its weakest clause, the text has, and whether negation and
-    obligation agree. The weights are fitted by ``benchmarks/calibrate_support.py``."""
+    obligation agree. The weights are set by hand: docs/language-models.md has what they are worth."""
 
     BIAS, COVERAGE, WEAKEST, NEGATED, OBLIGED = -3.0, 4.0, 2.0, -1.0, -1.5
 
@@ -192,7 +198,7 @@ def signals(sentence: str, source: Source) -> tuple[float, float, float, float]:
     """Coverage of the sentence, coverage of its weakest clause, 1 where the two negate differently, and 1 where the
     sentence obliges as the text does not."""
     parts = [sentence[c.start : c.end] for c in clauses(sentence, Span(0, len(sentence)))]
-    held = _pairs(source.above + " " + source.text)
+    held = _pairs(source.known)
     shares = [share for part in parts if (share := _share(part, held)) is not None]
     near = _aligned(sentence, source.text)
     return (

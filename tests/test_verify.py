@@ -11,13 +11,13 @@ import pytest
 from rag.check import support_checker
 from rag.config import Settings
 from rag.errors import ConfigError
-from rag.verify import LexicalChecker, Source, Verdict, absent, connects, verify
+from rag.verify import LexicalChecker, Source, Verdict, Verifier, absent, connects
 
 SOURCES = (
-    Source("试点期为三年，由市民政局牵头。", "关于社区食堂的意见 › 一、总则"),
-    Source("每家食堂一次性补助5万元，连锁的另奖2万元。", "关于社区食堂的意见 › 二、补助"),
-    Source("不得把补助用于发放工资。", "关于社区食堂的意见 › 二、补助"),
-    Source("县民政局每季度检查一次。", "关于社区食堂的意见 › 三、检查"),
+    Source("试点期为三年，由市民政局牵头。", (("关于社区食堂的意见", "一、总则"),)),
+    Source("每家食堂一次性补助5万元，连锁的另奖2万元。", (("关于社区食堂的意见", "二、补助"),)),
+    Source("不得把补助用于发放工资。", (("关于社区食堂的意见", "二、补助"),)),
+    Source("县民政局每季度检查一次。", (("关于社区食堂的意见", "三、检查"),)),
 )
 
 
@@ -40,7 +40,7 @@ class Literal:
 
 
 def checked(sentence: str, *cited: int, context: str = "") -> Verdict:
-    return verify(sentence, cited, SOURCES, Literal(), context)
+    return Verifier(SOURCES, Literal(), context).verdict(sentence, cited)
 
 
 def test_a_right_citation_stands() -> None:
@@ -73,13 +73,13 @@ def test_a_wrong_or_missing_citation_is_repaired() -> None:
 def test_a_number_or_name_that_no_source_has_is_found_whatever_the_checker_says(
     sentence: str, stray: tuple[str, ...]
 ) -> None:
-    assert verify(sentence, [0, 1], SOURCES, Agreeing()) == Verdict("unsupported", (), stray)
+    assert Verifier(SOURCES, Agreeing()).verdict(sentence, [0, 1]) == Verdict("unsupported", (), stray)
 
 
 def test_a_number_of_another_source_is_no_support() -> None:
     """5万元 stands in the second source, which is found instead; the first alone is never accepted."""
     asking = Agreeing()
-    assert verify("试点期补助5万元。", [0], SOURCES, asking).sources != (0,)
+    assert Verifier(SOURCES, asking).verdict("试点期补助5万元。", [0]).sources != (0,)
     assert all("5万元" in source.text for _, source in asking.asked)
 
 
@@ -89,7 +89,7 @@ def test_the_question_lends_no_number_and_only_names_that_some_source_has() -> N
 
 
 def test_headings_count_as_known() -> None:
-    source = Source("每家5万元。", "《社区食堂》的意见 › 二、补助")
+    source = Source("每家5万元。", (("《社区食堂》的意见", "二、补助"),))
     assert absent("《社区食堂》补助5万元。", source) == []
 
 
