@@ -156,10 +156,11 @@ class Verifier:
 
 
 def absent(sentence: str, source: Source, known: str = "") -> list[str]:
-    """The numbers, names and quotations of ``sentence`` that the source does not have; names in ``known`` do not count."""
+    """The numbers, names and quotations of ``sentence`` that the source does not have. Names in ``known`` do not count,
+    nor does a small number of things, which the source may list and not count."""
     text = source.known
     folded = fold(sentence)
-    lost = missing(quantities(sentence), quantities(text))
+    lost = [q for q in missing(quantities(sentence), quantities(text)) if not q.counted]
     held = squeeze(fold(text + "\n" + known))[0]
     strange = [n for n in names(sentence) if squeeze(n)[0] not in held]
     return [folded[q.start : q.end].strip() for q in lost] + sorted(strange)
