@@ -212,7 +212,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         except LanguageModelError as error:
             _LOG.warning("%s", error)
             return by_rule
-        return condensed(reply, self.settings.max_question) or by_rule
+        return condensed(reply, question.text, self.settings.max_question) or by_rule
 
     async def astream(  # type: ignore[override]
         self,

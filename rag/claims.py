@@ -306,12 +306,12 @@ def _follows(stated: Quantity, given: Sequence[Quantity]) -> bool:
     if stated.ordinal or len(given) > _MANY:
         return False
     for a, b in combinations([q for q in given if not q.ordinal], 2):
-        if a.unit != b.unit:
-            continue
-        alike = a.unit == stated.unit and (stated.unit or stated.value > _COUNTABLE)
-        if alike and (stated.means(a.value + b.value) or stated.means(abs(a.value - b.value))):
-            return True
         small, large = sorted((a.value, b.value))
-        if stated.unit == "%" and large and stated.means(round(100 * small / large, 1)):
+        reckoned: list[float] = []
+        if a.unit == b.unit == stated.unit != "":
+            reckoned += [large + small, large - small]
+        if a.unit == b.unit and stated.unit == "%" and small > _COUNTABLE:
+            reckoned.append(round(100 * small / large, 1))
+        if any(map(stated.means, reckoned)):
             return True
     return False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from rag.extract import Part
 from rag.fold import squeeze
 from rag.intent import Intent
-from rag.lexicon import STOPWORDS, fold, words
+from rag.lexicon import content, fold
 from rag.records import AnswerSentence
 
 _STANDS = 0.5  # share of the answer's characters that must be supported
@@ -68,8 +68,9 @@ def _covered(question: str, text: str, extract: Sequence[Part]) -> float:
 def _beyond(question: str, text: str) -> list[str]:
     """The words of ``text`` that say something and are not the question's."""
     asked = fold(question)
-    return [w for w in dict.fromkeys(words(text)) if w not in STOPWORDS and w not in asked]
+    return [w for w in dict.fromkeys(content(text)) if w not in asked]
 
 
 def _length(found: Sequence[str]) -> int:
-    return sum(map(len, found))
+    """Characters of words; a number says as much as a word of ``_NEWS``."""
+    return sum(max(len(word), _NEWS) if word[0].isdigit() else len(word) for word in found)
