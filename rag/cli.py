@@ -38,8 +38,10 @@ Json = Annotated[bool, typer.Option("--json", help="输出 JSON (print JSON)")]
 def main() -> None:
     """Entry point of ``youju``."""
     from eval.cli import app as evaluation  # of the command line alone: rag does without eval
+    from eval.cli import feedback
 
     app.add_typer(evaluation)
+    app.add_typer(feedback)
     app()
 
 

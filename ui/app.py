@@ -14,8 +14,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
+from rag.feedback import FeedbackLog
 from ui.api import answer_errors, api, operation
 from ui.chat import chat, fragments, theme
+from ui.feedback import feedback_routes
 from ui.service import Answering, Service
 
 STATIC = Path(__file__).parent / "static"
@@ -39,6 +41,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     answer_errors(app)
     app.include_router(operation(service))
     app.include_router(fragments(service))
+    app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/static/youju", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
