@@ -243,6 +243,11 @@ def test_a_long_question_within_the_limit_is_answered(small: Chain) -> None:
         {"question": QUESTION, "history": ["上一句"]},
         {"question": QUESTION, "articles": [1.5]},
         {"question": QUESTION, "articles": [["甲.txt"]]},
+        {"question": QUESTION, "within": "甲.txt"},
+        {"question": QUESTION, "within": [["甲.txt", 0, 9]]},
+        {"question": QUESTION, "within": [{"document": "汇编.txt", "start": 0}]},
+        {"question": QUESTION, "within": [{"document": "汇编.txt", "start": True, "end": 9}]},
+        {"question": QUESTION, "within": [{"document": None, "start": 0, "end": 9}]},
     ],
 )
 def test_a_malformed_question_is_told(small: Chain, value: dict[str, Any]) -> None:
@@ -325,7 +330,7 @@ def test_an_answer_as_json_has_exactly_the_keys_of_the_contract(asked: list[Aske
         assert 0 <= row["confidence"] <= 1
         assert set(row["timings_ms"]) >= {"retrieve", "answer"}
         for sentence in row["sentences"]:
-            assert set(sentence) == {"text", "citations", "support"}
+            assert set(sentence) == {"text", "citations", "support", "kind"}
             assert "".join(f"[{n}]" for n in sentence["citations"]) in row["answer"]
         for citation in row["citations"]:
             assert set(citation) == {
