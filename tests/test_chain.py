@@ -24,6 +24,7 @@ from rag.fold import squeeze
 from rag.records import Answer, Cited, Done, Event, Passage, Question, Retrieved, Said, Turn
 from rag.retrieve import HybridRetriever
 from rag.store import Store
+from ui.service import Service
 
 ANSWERABLE = ("fact", "list", "why", "locate", "compare", "followup")
 QUESTION = "护理员入职奖励多少钱？"
@@ -390,6 +391,24 @@ def test_examples_are_questions_that_it_answers(chain: Chain) -> None:
         answer = chain.invoke(Question(question))
         assert not answer.refused, question
         assert answer.citations
+
+
+def test_follow_ups_are_answered_from_the_same_articles(asked: list[Asked], chain: Chain) -> None:
+    service = Service(chain)
+    count = 0
+    for one in asked[::8]:
+        shown = one.answer.citations or one.answer.retrieved[:3]
+        near = {(place.document, place.article.number) for place in shown}
+        places = [(place.document, place.start) for place in shown]
+        text = one.gold["question"]
+        questions = service.follow_ups(places, text, 3, one.answer.refused)
+        assert len(questions) == len(set(questions)) <= 3
+        for question in questions:
+            answer = chain.invoke(Question(question, (Turn("user", text),)))
+            assert not answer.refused and not answer.question, question
+            assert near & {(c.document, c.article.number) for c in answer.citations}, question
+            count += 1
+    assert count >= 10
 
 
 # -- how well it answers ------------------------------------------------------------------------------------
