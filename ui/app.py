@@ -17,6 +17,7 @@ from rag.config import Settings
 from ui.api import answer_errors, api, operation
 from ui.chat import chat, fragments, theme
 from ui.service import Answering, Service
+from ui.suggest import suggestions
 
 STATIC = Path(__file__).parent / "static"
 
@@ -39,6 +40,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     answer_errors(app)
     app.include_router(operation(service))
     app.include_router(fragments(service))
+    app.include_router(suggestions(service))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/static/youju", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
