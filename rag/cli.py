@@ -220,7 +220,9 @@ def ask(
     json: Json = False,
     batch: Annotated[
         Path | None,
-        typer.Option("--batch", metavar="IN.jsonl", help="逐行回答 {id, question, history?, articles?}"),
+        typer.Option(
+            "--batch", metavar="IN.jsonl", help="逐行回答 {id, question, history?, articles?, within?}"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="OUT.jsonl", help="批量回答的输出 (answers of --batch)")

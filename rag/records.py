@@ -196,7 +196,12 @@ class AnswerSentence:
     kind: Literal["text", "lead", "item"] = "text"  # how a view lays it out
 
     def as_json(self) -> dict[str, Any]:
-        return {"text": self.text, "citations": list(self.citations), "support": self.support}
+        return {
+            "text": self.text,
+            "citations": list(self.citations),
+            "support": self.support,
+            "kind": self.kind,
+        }
 
     def rendered(self) -> str:
         """The sentence with its citation marks, as plain text."""
@@ -213,10 +218,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a user asks: the text, the earlier turns, and the articles it is restricted to (none: all).
+    """What a user asks: the text, the earlier turns, and the articles and places it is restricted to (none: all).
 
     ``articles`` holds numbers as ``youju articles`` shows them, or pairs ``(document, number)`` where
-    several documents are in the knowledge base. ``cited`` are the conversation's citations so far: their numbers stay
+    several documents are in the knowledge base; ``within`` holds sections or other spans, each with its document. The
+    question is searched in the union of both. ``cited`` are the conversation's citations so far: their numbers stay
     theirs, and new ones go on from them.
     """
 
@@ -224,6 +230,7 @@ class Question:
     history: tuple[Turn, ...] = ()
     articles: tuple[int | tuple[str, int], ...] = ()
     cited: tuple[Citation, ...] = ()
+    within: tuple[tuple[str, Span], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,17 +153,22 @@ class FakeChain:
         return ["青禾县到2027年建成多少个数字乡村示范村？", "建强服务队伍要抓好哪三件事？"][:n]
 
     def search(
-        self, question: str, limit: int = 10, articles: Sequence[int | tuple[str, int]] = ()
+        self,
+        question: str,
+        limit: int = 10,
+        articles: Sequence[int | tuple[str, int]] = (),
+        within: Sequence[tuple[str, Span]] = (),
     ) -> list[Passage]:
         pairs = {question[i : i + 2] for i in range(len(question) - 1)}
         found = []
         for stored in self.store.articles():
             number = stored.article.number
-            if articles and number not in articles and (stored.document, number) not in articles:
-                continue
+            whole = number in articles or (stored.document, number) in articles or not (articles or within)
             document = self.store.document(stored.document)
             assert document
             for span in _spans(document.text, stored.article):
+                if not whole and not any(name == document.name and p.contains(span) for name, p in within):
+                    continue
                 score = sum(pair in document.text[span.start : span.end] for pair in pairs)
                 found.append(_passage(document, stored, span, score))
         return sorted(found, key=lambda p: -p.score)[:limit]
@@ -174,9 +179,9 @@ class FakeChain:
             raise QuestionError("问题太长 (the question is too long)", f"请缩短到 {MAX_QUESTION} 字以内")
         if question.text == BROKEN:
             raise RuntimeError("the fake breaks on demand")
-        passages = self.search(question.text, 10, question.articles)
+        passages = self.search(question.text, 10, question.articles, question.within)
         yield Retrieved(tuple(passages))
-        best = passages[0].score
+        best = max((p.score for p in passages), default=0.0)
         if best < self.refuse_below:
             sorry = AnswerSentence("这些文件没有提到这个问题。", (), "supported")
             yield Said(sorry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain as chained
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.errors import InputError, YoujuError
-from rag.records import Cited, Discarded, Document, Done, Event, Question, Retrieved, Said, Span, Turn
+from rag.records import (
+    Citation,
+    Cited,
+    Discarded,
+    Document,
+    Done,
+    Event,
+    Question,
+    Retrieved,
+    Said,
+    Span,
+    Turn,
+)
+from rag.store import StoredArticle
 from ui.service import Metrics, Service
 
 MAX_BODY = 1_000_000  # bytes
@@ -56,18 +69,31 @@ class TurnIn(BaseModel):
     content: Text = Field(max_length=20_000)
 
 
+class PlaceIn(BaseModel):
+    """A span of a document."""
+
+    model_config = ConfigDict(extra="forbid")
+    document: Text
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+
+
+class CitedIn(PlaceIn):
+    """An earlier citation of the conversation, by its number."""
+
+    n: Number
+
+
 class AskIn(BaseModel):
-    """A question, the earlier turns, and the articles it is restricted to."""
+    """A question, the earlier turns and citations, and the articles and places it is restricted to."""
 
     model_config = ConfigDict(extra="forbid")
     question: Text
     history: list[TurnIn] = Field(default_factory=list, max_length=100)
     articles: list[Number | tuple[Text, Number]] = Field(default_factory=list, max_length=1_000)
+    within: list[PlaceIn] = Field(default_factory=list, max_length=1_000)
+    cited: list[CitedIn] = Field(default_factory=list, max_length=500)
     stream: bool = False
-
-    def as_question(self) -> Question:
-        history = tuple(Turn(turn.role, turn.content) for turn in self.history)
-        return Question(self.question, history, tuple(self.articles))
 
 
 def api(service: Service, max_question: int) -> FastAPI:
@@ -80,8 +106,7 @@ def api(service: Service, max_question: int) -> FastAPI:
     @app.post("/ask")
     def ask(body: AskIn) -> Response:
         """An answer, or with ``stream`` the events of its making."""
-        _check_question(body, service, max_question)
-        question = body.as_question()
+        question = _question(body, service, max_question)
         if not body.stream:
             return JSONResponse(service.ask(question).as_json())
         events = service.stream(question)
@@ -177,15 +202,73 @@ def checked_span(document: Document, start: int, end: int) -> Span:
     return Span(start, end)
 
 
-def _check_question(body: AskIn, service: Service, max_question: int) -> None:
+def places(service: Service, wanted: Sequence[PlaceIn]) -> list[tuple[Document, Span]]:
+    """Each place with its document. Raises ApiError 404 for an unknown document, 422 for a span it does not hold."""
+    documents = {
+        name: document_named(service, name) for name in dict.fromkeys(place.document for place in wanted)
+    }
+    return [
+        (documents[place.document], checked_span(documents[place.document], place.start, place.end))
+        for place in wanted
+    ]
+
+
+def _question(body: AskIn, service: Service, max_question: int) -> Question:
+    """The question that a request asks. Raises ApiError where it names what there is not."""
     _check_length(body.question, max_question)
-    if not body.articles:
+    _check_articles(body.articles, service)
+    return Question(
+        body.question,
+        tuple(Turn(turn.role, turn.content) for turn in body.history),
+        tuple(body.articles),
+        _citations(body.cited, service),
+        tuple((document.name, span) for document, span in places(service, body.within)),
+    )
+
+
+def _check_articles(wanted: Sequence[int | tuple[str, int]], service: Service) -> None:
+    if not wanted:
         return
-    known = {(a.document, a.article.number) for a in service.store.articles()}
+    known = {(document, number) for document, number, _ in service.store.article_places()}
     numbers = {number for _, number in known}
-    for wanted in body.articles:
-        if wanted not in (numbers if isinstance(wanted, int) else known):
-            raise ApiError(404, "unknown_article", f"没有这篇文章 (no such article): {wanted}")
+    for key in wanted:
+        if key not in (numbers if isinstance(key, int) else known):
+            raise ApiError(404, "unknown_article", f"没有这篇文章 (no such article): {key}")
+
+
+def _citations(cited: Sequence[CitedIn], service: Service) -> tuple[Citation, ...]:
+    """The conversation's earlier citations, made again from what the knowledge base holds."""
+    numbers = [one.n for one in cited]
+    if len(set(numbers)) < len(numbers):
+        twice = next(n for n in numbers if numbers.count(n) > 1)
+        raise ApiError(
+            422, "bad_citations", f"引用编号 {twice} 出现了两次，请去掉一个 (a number given twice)"
+        )
+    spans = places(service, cited)
+    articles = service.articles_at([(document.name, span.start) for document, span in spans])
+    return tuple(
+        _citation(n, document, span, stored)
+        for n, (document, span), stored in zip(numbers, spans, articles, strict=True)
+    )
+
+
+def _citation(n: int, document: Document, span: Span, stored: StoredArticle | None) -> Citation:
+    if stored is None or not stored.article.contains(span):
+        raise ApiError(
+            422,
+            "bad_citations",
+            f"引用 {n} 的区间 [{span.start}, {span.end}) 不在一篇文章内 (not inside an article)",
+        )
+    return Citation(
+        span.start,
+        span.end,
+        n,
+        document.name,
+        document.sha256,
+        stored.ref,
+        tuple(section.label for section in stored.article.path_at(span.start)),
+        document.text[span.start : span.end],
+    )
 
 
 def _check_length(question: str, longest: int) -> None:
@@ -236,7 +319,7 @@ def _named(event: Event) -> tuple[str, dict[str, Any]]:
         case Cited(citation):
             return "citation", citation.as_json()
         case Said(sentence):
-            return "sentence", {**sentence.as_json(), "kind": sentence.kind}
+            return "sentence", sentence.as_json()
         case Discarded(reason):
             return "discarded", {"reason": reason}
         case Done(answer):

@@ -19,6 +19,7 @@ from ui.api import answer_errors, api, operation
 from ui.chat import chat, fragments, theme
 from ui.feedback import feedback_routes
 from ui.service import Answering, Service
+from ui.suggest import suggestions
 
 STATIC = Path(__file__).parent / "static"
 
@@ -42,6 +43,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     app.include_router(operation(service))
     app.include_router(fragments(service))
     app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
+    app.include_router(suggestions(service))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/static/youju", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
