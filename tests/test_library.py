@@ -202,6 +202,17 @@ def test_waiting_files_are_private_and_end_with_the_server() -> None:
     assert not file.path.parent.exists()
 
 
+def test_nothing_waits_when_the_server_has_stopped(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    retriever = HybridRetriever(store=Store.open(settings.kb), encoder=FakeEncoder())
+    with TestClient(create_app(settings, Chain(retriever, settings)), headers=PAGE) as client:
+        preview(client).raise_for_status()
+        assert len(list(tmp_path.glob("youju-*/*"))) == 1
+    assert list(tmp_path.glob("youju-*")) == []
+
+
 def test_waiting_files_are_forgotten_after_an_hour() -> None:
     now = [0.0]
     files = Waiting(lambda: now[0])
