@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from embeddings.encoder import SentenceEncoder
 from rag.check import support_checker
 from rag.cite import Numbering
 from rag.condense import condense
@@ -79,6 +80,10 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     def store(self) -> Store:
         return self.retriever.store
 
+    @property
+    def encoder(self) -> SentenceEncoder:
+        return self.retriever.encoder
+
     def invoke(
         self, input: Question | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Answer:
@@ -141,6 +146,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
 
     def _found(self, question: Question, clock: _Clock) -> _Found:
         """The passages for a question, and the answer that they give without a language model."""
+        generation = self.store.generation
         retrieval = self.retriever.retrieve(question, RETRIEVED)
         clock.lap("retrieve")
         if self.reader:
@@ -149,6 +155,8 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         intent = understand(question.text)
         confidence = signals(retrieval, intent).confidence
         source = self._source(retrieval)
+        if self.store.generation != generation:  # spans of a former text must not be quoted from a new one
+            return self._found(question, clock)
         parts = compose(retrieval, intent, source)
         retrieval = self._reordered(retrieval, parts)
         if confidence < self.settings.refuse_below:
@@ -297,7 +305,8 @@ def open_chain(settings: Settings) -> Chain:
     Raises KnowledgeBaseError if there is none, ModelMismatchError if it was made with another model.
     """
     store = Store.open(settings.kb)
-    store.require_documents()
+    if not settings.allow_upload:  # the first document may come through the page
+        store.require_documents()
     encoder = sentence_encoder(settings)
     store.require_model(encoder.identity, encoder.dimension)
     retriever = HybridRetriever(store=store, encoder=encoder)

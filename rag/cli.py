@@ -262,9 +262,20 @@ def serve(
     kb: Kb = None,
     host: Annotated[str | None, typer.Option("--host", help="地址 (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option("--port", help="端口 (default 7860; 0: any free)")] = None,
+    allow_upload: Annotated[
+        bool,
+        typer.Option(
+            "--allow-upload",
+            help="网页上可加入、重读、移除文档 (the page may add, re-read and remove documents)",
+        ),
+    ] = False,
 ) -> None:
     """网页对话、接口与嵌入组件。Serve the chat at /, the API under /api and the widget."""
-    settings = _ready(kb, host=host, port=port)
+    settings = _settings(kb=kb, host=host, port=port, allow_upload=allow_upload or None)
+    if settings.allow_upload:
+        _ensure_kb(settings)
+    else:
+        _require_documents(settings)
     listener = _listen(settings.host, settings.port)
     import uvicorn
 
@@ -310,14 +321,29 @@ def _settings(**flags: Any) -> Settings:
     return read_settings(**flags)
 
 
-def _ready(kb: Path | None, **flags: Any) -> Settings:
+def _ready(kb: Path | None) -> Settings:
     """The settings, once it is sure that the knowledge base has something to ask about."""
+    settings = _settings(kb=kb)
+    _require_documents(settings)
+    return settings
+
+
+def _require_documents(settings: Settings) -> None:
     from rag.store import Store
 
-    settings = _settings(kb=kb, **flags)
     with Store.open(settings.kb) as store:
         store.require_documents()
-    return settings
+
+
+def _ensure_kb(settings: Settings) -> None:
+    """Make the knowledge base if there is none: its first document may come through the page."""
+    from rag.errors import EmptyError
+    from rag.store import Store
+
+    try:
+        Store.open(settings.kb).close()
+    except EmptyError:
+        Store.open(settings.kb, writable=True, create=True).close()
 
 
 def _listen(host: str, port: int) -> Any:

@@ -192,6 +192,8 @@ class HybridRetriever(BaseRetriever):
 
     def _similarities(self, query: Query, chunks: Sequence[int]) -> dict[int, tuple[float, ...]]:
         """The cosine of the question with each sentence of these chunks."""
+        if not chunks:  # of an empty knowledge base, whose vectors have no dimension
+            return {}
         _, owners, vectors = self.store.sentence_vectors(chunks)
         found: dict[int, list[float]] = {}
         for owner, value in zip(owners.tolist(), (vectors @ query.vector).tolist(), strict=True):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from fakes import FakeEncoder
+
 from rag.chunk import sentences
 from rag.errors import QuestionError
 from rag.records import (
@@ -148,6 +150,7 @@ class FakeChain:
     refuse_below: int = 2
     pause: float = 0.0  # seconds before each sentence
     asked: list[Question] = field(default_factory=list)
+    encoder: FakeEncoder = field(default_factory=FakeEncoder)
 
     def examples(self, n: int) -> list[str]:
         return ["青禾县到2027年建成多少个数字乡村示范村？", "建强服务队伍要抓好哪三件事？"][:n]

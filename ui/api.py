@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag.errors import InputError, YoujuError
+from rag.errors import FormatError, InputError, LockedError, PathError, YoujuError
 from rag.records import (
     Citation,
     Cited,
@@ -111,11 +111,7 @@ def api(service: Service, max_question: int) -> FastAPI:
             return JSONResponse(service.ask(question).as_json())
         events = service.stream(question)
         first = next(events)  # a question that cannot be used fails here, with a status of its own
-        return StreamingResponse(
-            server_sent(chained([first], events)),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return event_stream(server_sent(chained([first], events)))
 
     @app.get("/articles")
     def articles() -> Response:
@@ -306,10 +302,10 @@ def server_sent(events: Iterator[Event]) -> Iterator[str]:
     number = 0
     try:
         for number, event in enumerate(events, 1):
-            yield _message(number, *_named(event))
+            yield sse(number, *_named(event))
     except Exception as error:  # the status is sent already: the stream itself says it
         _, content = described(error)
-        yield _message(number + 1, "error", content)
+        yield sse(number + 1, "error", content)
 
 
 def _named(event: Event) -> tuple[str, dict[str, Any]]:
@@ -326,7 +322,17 @@ def _named(event: Event) -> tuple[str, dict[str, Any]]:
             return "done", answer.as_json()
 
 
-def _message(number: int, name: str, data: dict[str, Any]) -> str:
+def event_stream(messages: Iterator[str]) -> Response:
+    """A response of server-sent events, which no one on the way may keep or hold back."""
+    return StreamingResponse(
+        messages,
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def sse(number: int, name: str, data: dict[str, Any]) -> str:
+    """One server-sent event."""
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
@@ -358,6 +364,10 @@ def described(error: Exception) -> tuple[int, dict[str, Any]]:
         case HTTPException():
             status, message = error.status_code, str(error.detail)
             code = _CODES.get(status, "http")
+        case FormatError() | PathError():
+            status, code, message = 422, "unusable_file", str(error)
+        case LockedError():
+            status, code, message = 409, "busy", str(error)
         case InputError():
             status, code, message = 422, "unusable_question", str(error)
         case YoujuError():
@@ -387,21 +397,26 @@ class LimitedBody:
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        taken = 0
-
-        async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MAX_BODY:
-                raise _TOO_LARGE
-            return message
-
         if announced.isdigit() and int(announced) > MAX_BODY:
             status, content = described(_TOO_LARGE)
             await JSONResponse(content, status_code=status)(scope, receive, send)
             return
-        await self.app(scope, limited, send)
+        await self.app(scope, limited(receive, MAX_BODY, _TOO_LARGE), send)
+
+
+def limited(receive: Receive, most: int, error: Exception) -> Receive:
+    """``receive``, which raises ``error`` once more than ``most`` bytes of body have come."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise error
+        return message
+
+    return counted
 
 
 _TOO_LARGE = HTTPException(413, f"请求超过 {MAX_BODY:,} 字节 (the body is too large)")

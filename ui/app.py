@@ -18,6 +18,7 @@ from rag.feedback import FeedbackLog
 from ui.api import answer_errors, api, operation
 from ui.chat import chat, fragments, theme
 from ui.feedback import feedback_routes
+from ui.library import library
 from ui.service import Answering, Service
 from ui.suggest import suggestions
 
@@ -44,6 +45,8 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     app.include_router(fragments(service))
     app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
     app.include_router(suggestions(service))
+    if settings.allow_upload:
+        app.include_router(library(service, settings))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/static/youju", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
@@ -58,7 +61,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         enable_monitoring=False,
         max_file_size=1,  # nothing is uploaded here
         theme=theme(),
-        head=_head(),
+        head=_head(settings),
     )
     return app
 
@@ -75,9 +78,11 @@ def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManage
     return lifespan
 
 
-def _head() -> str:
+def _head(settings: Settings) -> str:
     """The page's own style and script; an address changes with its file's content."""
+    documents = '<meta name="youju-library" content="allowed">' if settings.allow_upload else ""
     return (
+        f"{documents}"
         f'<link rel="stylesheet" href="{_address("chat.css")}">'
         f'<script type="module" src="{_address("chat.js")}"></script>'
         '<link rel="icon" href="data:,">'

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rag.errors import InputError
 from rag.examples import follow_ups
+from rag.ingest import PassageEncoder
 from rag.records import Answer, Done, Event, Passage, Question
 from rag.store import Store, StoredArticle
 
@@ -18,6 +19,9 @@ class Answering(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def encoder(self) -> PassageEncoder: ...
 
     def stream(self, question: Question, /) -> Iterator[Event]: ...
 
@@ -66,6 +70,11 @@ class Service:
     def store(self) -> Store:
         """The knowledge base, which any thread may read at any time."""
         return self._chain.store
+
+    @property
+    def encoder(self) -> PassageEncoder:
+        """What embeds the chain's passages: loaded once for questions and new documents."""
+        return self._chain.encoder
 
     def stream(self, question: Question) -> Iterator[Event]:
         """The chain's events. Raises InputError before the first one where the question cannot be used."""

@@ -9,11 +9,14 @@ export class Failure extends Error {
   }
 }
 
+const OWN_PAGE = { "X-Youju-Page": "1" }; // what another site's page cannot send
+
 /** The response to a request; a Failure unless it succeeded. */
 export async function request(path, options = {}) {
   let response;
   try {
-    response = await fetch(new URL(path, document.baseURI), options);
+    const headers = { ...OWN_PAGE, ...options.headers };
+    response = await fetch(new URL(path, document.baseURI), { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Failure("连不上服务。请确认它还在运行，再试一次。(The server cannot be reached.)", { lost: true });
