@@ -91,6 +91,7 @@ def resolves(answer: Answer, store: Store) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_whatever_the_model_does_the_answer_is_supported(preset: str, ask: Ask, store: Store) -> None:
+    ask(PRESETS["quoting"])  # what is loaded on first use
     begun = time.monotonic()
     answer = ask(PRESETS[preset], llm_timeout=1, llm_deadline=2)
     assert time.monotonic() - begun < 6
@@ -227,6 +228,25 @@ def test_sentences_come_while_the_model_still_writes(store: Store) -> None:
         for event in chain.stream(Question(QUESTION)):
             arrived.setdefault(type(event).__name__, time.monotonic())
     assert arrived["Said"] < arrived["Done"] - 0.2
+
+
+def test_first_words_come_within_a_third_of_a_second_of_the_first_finished_sentence(store: Store) -> None:
+    size, pause = 8, 0.1
+    finished: list[float] = []
+
+    def slow(request: Any) -> Reply:
+        first = f"{SENTENCE}[{place_of(SENTENCE)(request)}]"
+        pieces = (
+            len(first) // size + 1
+        )  # the sentence is known to be over with the next one's first character
+        finished.append(time.monotonic() + pieces * pause)
+        return Reply(first + "会议每季度开一次，由县民政局召集。" * 3, size=size, pause=pause)
+
+    with ScriptedServer(slow) as server:
+        chain = chain_over(store, server)
+        chain.invoke(Question(QUESTION))  # clients are made on first use
+        said = next(time.monotonic() for e in chain.stream(Question(QUESTION)) if isinstance(e, Said))
+    assert said - finished[-1] < 0.3
 
 
 def test_what_was_said_is_discarded_before_the_extract_takes_its_place(store: Store) -> None:
