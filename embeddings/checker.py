@@ -7,13 +7,14 @@ from pathlib import Path
 
 from embeddings.pairmodel import PairModel, pair_ids
 
+WEIGHTS = Path(__file__).parent / "weights" / "checker.safetensors"
 MAX_TOKENS = 320  # of a pair; the text is cut there
 
 
 class SupportModel:
     """The trained checker; loaded on first use, safe to share between threads."""
 
-    def __init__(self, home: Path, weights: Path) -> None:
+    def __init__(self, home: Path, weights: Path = WEIGHTS) -> None:
         """``home`` is where the bundled model lives, which is made there on first use where it is not."""
         self._model = PairModel(home, weights)
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -189,7 +190,8 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         assert self.model
         room = evidence_room(self.settings.llm_context, self.settings.llm_max_tokens, asked)
         shown = numbered(found.retrieval.passages, room)
-        fluent = Fluent(self.model, self.checker, numbering, self._turn, self.settings.unsupported == "drop")
+        turn = nullcontext() if self.checker.waits else self._turn
+        fluent = Fluent(self.model, self.checker, numbering, turn, self.settings.unsupported == "drop")
         for event in fluent.answer(asked, shown, found.parts, outcome):
             if event is not None:
                 yield event
@@ -311,9 +313,8 @@ def open_chain(settings: Settings) -> Chain:
     store.require_model(encoder.identity, encoder.dimension)
     retriever = HybridRetriever(store=store, encoder=encoder)
     model = open_model(settings)
-    return Chain(
-        retriever, settings, passage_reader(settings), model, support_checker(settings) if model else None
-    )
+    checker = support_checker(settings, model) if model else None
+    return Chain(retriever, settings, passage_reader(settings), model, checker)
 
 
 def _refusal(retrieval: Retrieval) -> str:

@@ -61,10 +61,26 @@ _FIXED = re.compile(  # a Chinese numeral in a word
     "一[些定般直样致起切方旦时带体并概律贯面经向举同心再旁把度流统线刀窝网对站揽码]|[统唯万同单专之]一|十分|三农|百姓|千万不|一一|四处|"
     "不一|进一步|一步|第一时间|七八|三三两两|两边|两者|两端|二者"
 )
-_DIGIT_RUN = re.compile(r"\d")
+_ABOUT = 0.1  # of a value: how far a round number may be from the exact one
+_NEARLY, _BEYOND = (
+    re.compile(r"(?:近|接近|不到|不足|不满|差不多)$"),
+    re.compile(r"(?:超过?|逾|突破|高于|多于)$"),
+)
+_UPWARDS, _LEFT_AND_RIGHT = re.compile(r"以上|出头|有余"), re.compile(r"左右|上下")
+_ROUGHLY = re.compile(r"(?:约|大约|大概|大致)$")
+_LATE = re.compile(r"(?:下午|傍晚|晚上?|夜里)$")
 _QUOTED = re.compile(r'"([^"]{2,24})"|《([^》]{2,40})》')
 _LATIN = re.compile(r"[a-z][a-z0-9.+-]+")
-_PROPER = frozenset(("nr", "nrt", "nrfg", "ns", "nt"))  # jieba's tags of persons, places and organisations
+_PERSONS = frozenset(("nr", "nrt", "nrfg"))  # jieba's tags
+_DISTRICTS = "省市县区州盟旗乡镇村"
+_PROVINCES = re.compile(
+    "北京|天津|上海|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|四川|贵州|云南|陕西|甘肃|青海|"
+    "台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门"
+)
+_SURNAMES = frozenset(
+    "王李张刘陈杨黄赵周吴徐孙马朱胡郭何高林罗郑梁谢宋唐许邓冯韩曹曾彭萧蔡潘田董袁于余叶蒋杜苏魏程吕丁沈任姚卢傅钟姜崔谭廖"
+    "范汪陆金石戴贾韦夏邱方侯邹熊孟秦白江阎薛尹段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴莫孔向汤"
+)
 _NEGATIONS = re.compile(
     r"不(?!断|仅|但|同|少|只|管|论|久|足|错|愧|懈|妨|禁|料|良|过|可或缺|时)|没|未(?!来|成年|婚)|无(?!锡|论|疑|线|偿|障碍|缝|人机)|非(?!常|遗|公|营|法|物质)"
     r"|禁止|严禁|拒绝|取消|停止|杜绝|免(?:收|于|除|费|缴|征)|以外|除外"
@@ -79,14 +95,15 @@ _MODALS = {
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A number in a text: its value, the class of its unit ("" where it has none that is known), and its place in the
-    folded text. Shares are per cent."""
+    folded text. Shares are per cent. ``low`` and ``high`` are what a round number means: 600 to 700 for 六百多."""
 
     value: float
     unit: str
     start: int
     end: int
-    ordinal: bool = False
-    upto: float = 0.0  # 六百多: any value from 600 to below 700 is meant; 0: the value itself
+    ordinal: bool
+    low: float
+    high: float
 
     def same(self, other: Quantity) -> bool:
         """Whether ``other`` bears this out: an equal value, or one that is meant by this round one, with units that
@@ -101,7 +118,7 @@ class Quantity:
                 value /= _CONVERTED[self.unit, other.unit]
             else:
                 return False
-        return isclose(self.value, value, rel_tol=1e-6) or self.value <= value < self.upto
+        return isclose(self.value, value, rel_tol=1e-6) or self.low <= value <= self.high
 
 
 @lru_cache(maxsize=4096)
@@ -116,9 +133,26 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         read = _read(match)
         if read is not None:
             value, unit = read
-            upto = value + _step(value) if match["more"] or match["over"] or "多" in match[0] else 0.0
-            found.append(Quantity(value, unit, match.start(), _end(match), bool(match["ordinal"]), upto))
+            start, end = match.start(), _end(match)
+            if unit == "时" and value < 12 and _LATE.search(folded[max(0, start - 3) : start]):
+                value += 12
+            low, high = _meant(value, match, folded[max(0, start - 3) : start], folded[end : end + 2])
+            found.append(Quantity(value, unit, start, end, bool(match["ordinal"]), low, high))
     return tuple(found)
+
+
+def _meant(value: float, match: re.Match[str], before: str, after: str) -> tuple[float, float]:
+    """The values that a number may mean with the words around it: 近三千 is somewhat less than 3,000."""
+    about = _ABOUT * value
+    if match["more"] or match["over"] or "多" in match[0]:
+        return value, value + _step(value)
+    if _NEARLY.search(before):
+        return value - about, value
+    if _BEYOND.search(before) or _UPWARDS.match(after):
+        return value, value + about
+    if _ROUGHLY.search(before) or _LEFT_AND_RIGHT.match(after):
+        return value - about, value + about
+    return value, value
 
 
 def _end(match: re.Match[str]) -> int:
@@ -202,8 +236,20 @@ def names(text: str) -> frozenset[str]:
     folded = fold(text)
     found = {m[1] or m[2] for m in _QUOTED.finditer(folded)}
     found |= {m[0] for m in _LATIN.finditer(folded)}
-    found |= {word for word, tag in _tagger().lcut(folded) if tag in _PROPER and len(word) > 1}
+    found |= {word for word, tag in _tagger().lcut(folded) if _is_name(word, tag)}
     return frozenset(found)
+
+
+def _is_name(word: str, tag: str) -> bool:
+    """Whether a word that jieba tags as an organisation, a place or a person is a name by its form too: its tags call
+    many a common word one."""
+    if tag == "nt":
+        return len(word) > 2
+    if tag == "ns":
+        return bool(_PROVINCES.fullmatch(word)) or (
+            len(word) > 2 and word[-1] in _DISTRICTS and word[0] not in "各和外大全本该由归"
+        )
+    return tag in _PERSONS and len(word) == 3 and word[0] in _SURNAMES
 
 
 @cache

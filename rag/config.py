@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     llm_context: int = Field(default=8_192, ge=1_024)  # tokens of prompt and answer
     llm_max_tokens: int = Field(default=1_024, ge=64)
     llm_temperature: float = Field(default=0, ge=0, le=2)
-    checker: str = "lexical"  # of what a language model writes; or a file of trained weights
+    checker: str = (
+        "bundled"  # of what a language model writes; or lexical, llm, a cross-encoder, a file of weights
+    )
     unsupported: Literal["mark", "drop"] = "mark"  # what becomes of a sentence without support
     refuse_below: float = Field(default=0.5, ge=0, le=1)
     doubt_below: float = Field(

@@ -84,7 +84,11 @@ class Verdict:
 
 
 class Checker(Protocol):
-    """Says how likely each text supports its sentence, in [0, 1]; ``SUPPORTED`` and more is a yes."""
+    """Says how likely each text supports its sentence, in [0, 1]; ``SUPPORTED`` and more is a yes. One that ``waits``
+    does so for something else than this machine's cores."""
+
+    @property
+    def waits(self) -> bool: ...
 
     def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]: ...
 
@@ -184,6 +188,7 @@ class LexicalChecker:
     """Support by words: how much of the sentence, and of its weakest clause, the text has, and whether negation and
     obligation agree. The weights are set by hand: docs/language-models.md has what they are worth."""
 
+    waits = False
     BIAS, COVERAGE, WEAKEST, NEGATED, OBLIGED = -3.0, 4.0, 2.0, -1.0, -1.5
 
     def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]:

@@ -53,6 +53,17 @@ def test_quantities_have_values_and_units(text: str, expected: list[tuple[float,
         ("占五分之一", "占20%", True),
         ("第三条", "3条", False),
         ("第三条", "第3条", True),
+        ("近三千人", "2960人", True),
+        ("近三千人", "3100人", False),
+        ("约两万册", "1.9万册", True),
+        ("约两万册", "2.5万册", False),
+        ("超过5万元", "5.2万元", True),
+        ("不到8万元", "8.2万元", False),
+        ("九成以上", "92%", True),
+        ("四成左右", "38%", True),
+        ("四成", "38%", False),
+        ("晚上9点", "21时", True),
+        ("上午9点", "21时", False),
     ],
 )
 def test_a_quantity_is_held_by_its_equal(said: str, given: str, held: bool) -> None:
@@ -62,7 +73,14 @@ def test_a_quantity_is_held_by_its_equal(said: str, given: str, held: bool) -> N
 def test_names_are_quotations_latin_words_people_and_places() -> None:
     found = names("北京市的“两山”办公室用GPT管理《工作条例》，由王小明负责")
     assert {"两山", "gpt", "工作条例"} <= found
-    assert any("北京" in name for name in found)
+    assert any("北京" in name for name in found) and "王小明" in found
+
+
+@pytest.mark.parametrize(
+    "text", ["上门探访", "买东西", "馆里有人登门", "各乡镇的古建筑", "把钱里最大的一块张贴出来"]
+)
+def test_common_words_are_no_names(text: str) -> None:
+    assert not names(text)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from rag.check import support_checker
-from rag.config import Settings
-from rag.errors import ConfigError
 from rag.verify import LexicalChecker, Source, Verdict, Verifier, absent, connects
 
 SOURCES = (
@@ -114,11 +111,6 @@ def test_words_alone_tell_the_plain_cases_apart() -> None:
     )
     assert right > 0.5 > unlike
     assert right > turned
-
-
-def test_a_checker_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such weights"):
-        support_checker(Settings(checker=str(tmp_path / "none.safetensors")))
 
 
 def test_a_changed_number_in_the_samples_pairs_is_seen_whatever_the_checker_says(samples: Path) -> None:
