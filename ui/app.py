@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
@@ -16,13 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 from rag.config import Settings
 from rag.feedback import FeedbackLog
 from ui.api import answer_errors, api, operation
-from ui.chat import chat, fragments, theme
+from ui.chat import STATIC, chat, theme
 from ui.feedback import feedback_routes
 from ui.library import library
 from ui.service import Answering, Service
 from ui.suggest import suggestions
-
-STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
@@ -48,10 +45,11 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     if settings.allow_upload:
         app.include_router(library(service, settings))
     app.mount("/api", api(service, settings.max_question))
-    app.mount("/static/youju", StaticFiles(directory=STATIC))
+    folder = _folder()
+    app.mount(f"/{folder}", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
-        chat(service),
+        chat(),
         path="/",
         footer_links=[],
         run_history=False,
@@ -61,7 +59,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         enable_monitoring=False,
         max_file_size=1,  # nothing is uploaded here
         theme=theme(),
-        head=_head(settings),
+        head=_head(settings, folder),
     )
     return app
 
@@ -78,17 +76,19 @@ def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManage
     return lifespan
 
 
-def _head(settings: Settings) -> str:
-    """The page's own style and script; an address changes with its file's content."""
+def _head(settings: Settings, folder: str) -> str:
+    """The page's own styles and scripts, all asked for at once."""
     documents = '<meta name="youju-library" content="allowed">' if settings.allow_upload else ""
-    return (
-        f"{documents}"
-        f'<link rel="stylesheet" href="{_address("chat.css")}">'
-        f'<script type="module" src="{_address("chat.js")}"></script>'
-        '<link rel="icon" href="data:,">'
-    )
+    styles = (f'<link rel="stylesheet" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.css")))
+    modules = (f'<link rel="modulepreload" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.js")))
+    script = f'<script type="module" src="{folder}/chat.js"></script>'
+    return "".join((documents, *styles, *modules, script, '<link rel="icon" href="data:,">'))
 
 
-def _address(name: str) -> str:
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"static/youju/{name}?v={digest}"
+def _folder() -> str:
+    """The address of the static files, which changes with their content: a browser never mixes two versions."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return f"static/youju-{digest.hexdigest()[:12]}"

@@ -5,7 +5,7 @@ import * as conversations from "./conversations.js";
 import { $, both, button, el } from "./dom.js";
 import { feedbackBar } from "./feedback.js";
 import { events, post, reconnected } from "./server.js";
-import { clearScope, scope, untick } from "./tree.js";
+import { chosen, clearScope, scope, untick } from "./tree.js";
 
 const REMEMBERED = 12; // exchanges that go along with a question
 const PATIENCE = 60; // seconds to wait for a server that went away
@@ -74,7 +74,7 @@ function send() {
   if (!text || running) return;
   question().value = "";
   grow();
-  exchange(conversation.exchanges.length, text, scope());
+  exchange(conversation.exchanges.length, text, { ...scope(), titles: chosen().map((entry) => entry.title) });
 }
 
 function grow() {
@@ -94,13 +94,12 @@ function askAbout({ text }) {
 
 function showScope() {
   const bar = $("#scope", place);
-  const { articles, within } = scope();
-  const chips = [...articles, ...within].map((entry) => {
+  const chips = chosen().map(({ id, title }) => {
     const remove = () => {
-      untick(entry);
+      untick(id);
       question().focus();
     };
-    return el("button", { type: "button", class: "chip", title: "取消 Remove", onclick: remove }, entry.title);
+    return el("button", { type: "button", class: "chip", title: "取消 Remove", onclick: remove }, title);
   });
   bar.replaceChildren();
   if (!chips.length) return;
@@ -177,7 +176,7 @@ function body(asked) {
   return {
     question: asked.question,
     history,
-    articles: asked.within.articles.map((a) => [a.document, a.article]),
+    articles: asked.within.articles,
     within: asked.within.within.map(({ document, start, end }) => ({ document, start, end })),
     cited: [...numbered.values()].map(({ n, document, start, end }) => ({ n, document, start, end })),
     stream: true,
@@ -209,12 +208,11 @@ function notice(chinese, english) {
 
 /** Questions that go on from an answer, below it. */
 async function suggest(asked) {
-  const { answer, question: text } = asked;
-  const places = answer.refused ? answer.nearby : answer.citations;
-  const cited = places.map(({ document, start, end }) => ({ document, start, end }));
+  const { refused, nearby, citations } = asked.answer;
+  const cited = (refused ? nearby : citations).map(({ document, start, end }) => ({ document, start, end }));
   if (!cited.length) return;
   try {
-    const response = await post("chat/follow-ups", { question: text, cited });
+    const response = await post("chat/follow-ups", { question: asked.question, cited, refused });
     asked.next = (await response.json()).questions;
   } catch {
     return; // an answer does without
@@ -252,20 +250,24 @@ function exchangeElement(asked, at) {
 }
 
 function questionElement(asked) {
-  const chosen = [...asked.within.articles, ...asked.within.within];
-  const within = chosen.length
+  const { titles } = asked.within;
+  const within = titles.length
     ? el(
         "div",
         { class: "within" },
         el("span", {}, both("仅查", "within")),
-        el("ul", {}, chosen.map((entry) => el("li", {}, entry.title))),
+        el("ul", {}, titles.map((title) => el("li", {}, title))),
       )
     : null;
   return el("div", { class: "question" }, el("h2", {}, asked.question), within);
 }
 
 function actions(asked, at, again) {
-  const send = (feedback) => post("chat/feedback", { ...feedback, ...body(asked), answer: asked.answer });
+  const send = async (feedback) => {
+    await post("chat/feedback", { ...feedback, ...body(asked), answer: asked.answer });
+    asked.feedback = feedback;
+    keep(conversation);
+  };
   const share = el("button", { type: "button", class: "share" }, both("导出", "Export"));
   share.addEventListener("click", () => toggleMenu(share, [asked]));
   return el(
