@@ -16,9 +16,11 @@ from starlette.middleware.cors import CORSMiddleware
 from rag.config import Settings
 from ui.api import answer_errors, api, operation
 from ui.chat import chat, fragments, theme
+from ui.panels import panels
 from ui.service import Answering, Service
 
 STATIC = Path(__file__).parent / "static"
+STYLES = ("chat.css", "tree.css", "source.css")
 
 
 def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
@@ -39,6 +41,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     answer_errors(app)
     app.include_router(operation(service))
     app.include_router(fragments(service))
+    app.include_router(panels(service))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/static/youju", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
@@ -72,8 +75,9 @@ def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManage
 
 def _head() -> str:
     """The page's own style and script; an address changes with its file's content."""
+    styles = (f'<link rel="stylesheet" href="{_address(name)}">' for name in STYLES)
     return (
-        f'<link rel="stylesheet" href="{_address("chat.css")}">'
+        f"{''.join(styles)}"
         f'<script type="module" src="{_address("chat.js")}"></script>'
         '<link rel="icon" href="data:,">'
     )

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from rag.errors import YoujuError
 from rag.records import Answer, AnswerSentence, Citation, Cited, Discarded, Done, Question, Said, Turn
 from ui import render
-from ui.api import ApiError, checked_span, document_named
 from ui.service import Service
 
 EXAMPLES = 6  # example questions on the first screen
@@ -34,20 +33,11 @@ _HEADER = """
 """
 _DOCUMENTS = """
 <nav aria-label="文件目录 Documents">
-  <div class="bar"><h2>目录 <small>Documents</small></h2><span id="ticked" aria-live="polite"></span>
-    <button type="button" id="close-documents" class="close" aria-label="关闭目录 Close">×</button></div>
-  <input type="search" id="find" placeholder="按标题查找 Filter" aria-label="按标题查找文章 Filter by title">
-  <p class="hint">点标题阅读；勾选则只在所选文章中提问。</p>
-  <div class="content"></div>
+  <div class="bar"><button type="button" id="close-documents" class="close" aria-label="关闭目录 Close">×</button></div>
+  <div id="tree"></div>
 </nav>
 """
-_SOURCE = """
-<aside aria-label="原文 Source">
-  <div class="bar"><h2>原文 <small>Source</small></h2>
-    <button type="button" id="close-source" class="close" aria-label="关闭原文 Close">×</button></div>
-  <div class="content" aria-live="off"></div>
-</aside>
-"""
+_SOURCE = """<aside id="source-panel" aria-label="原文 Source"></aside>"""
 
 
 # gr.HTML without Gradio's prose styles and click handler
@@ -213,28 +203,5 @@ def fragments(service: Service) -> APIRouter:
     def welcome() -> str:
         store = service.store
         return render.welcome_html(store.documents(), store.articles(), service.examples(EXAMPLES))
-
-    @router.get("/documents")
-    def documents() -> str:
-        return render.documents_html(service.store.articles())
-
-    @router.get("/source")
-    def source(
-        document: str,
-        start: Annotated[int, Query(ge=0)] = 0,
-        end: Annotated[int, Query(ge=0)] = 0,
-        article: Annotated[int, Query(ge=0)] = 0,
-    ) -> str:
-        """An article by its number, or by the span that it holds, which is highlighted."""
-        text = document_named(service, document)
-        evidence = None if article else checked_span(text, start, end)
-        found = (
-            service.article_at(document, evidence.start)
-            if evidence
-            else service.article_numbered(document, article)
-        )
-        if found is None:
-            raise ApiError(404, "unknown_article", "这个位置不在任何文章内 (no article there)")
-        return render.article_html(text, found.article, evidence)
 
     return router

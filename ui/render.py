@@ -1,33 +1,21 @@
-"""Answers, articles and lists of documents to HTML: pure functions, every text escaped.
-
-Two promises hold for the source panel and are property-tested: the body's text is exactly the article's
-characters, and the joined text of ``mark.evidence`` is exactly the quoted span. Layout adds elements,
-never characters.
-"""
+"""Answers and the first screen to HTML: pure functions, every text escaped."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import Literal
+from collections.abc import Sequence
+from itertools import groupby
 from urllib.parse import urlencode
 
-from rag.chunk import sentences
-from rag.records import Answer, AnswerSentence, Article, Citation, Document, Passage, Section, Span
+from rag.records import Answer, AnswerSentence, Citation, Passage
 from rag.store import StoredArticle, StoredDocument
 
-PARAGRAPH = 150  # characters after which a paragraph of running text ends with its sentence
 NEARBY = 3  # places that a refusal points to
 PREVIEW = 60  # characters of a quote in a tooltip or a list of places
 
-_FULL_STOPS = "。！？!?…”’」』）)】》"
 _MARKED_ITEM = re.compile(r"\s*(?:[（(]?[一二三四五六七八九十\d]{1,3}[）)、.．是要]|第[一二三四五\d]|[①-⑳])")
-
-Kind = Literal["title", "heading", "item", "text"]
 
 
 def escape(text: str) -> str:
@@ -41,11 +29,6 @@ def escape(text: str) -> str:
 def span_link(document: str, start: int, end: int) -> str:
     """The fragment that opens ``[start, end)`` of a document in the source panel, and is a permalink."""
     return "#" + urlencode({"document": document, "start": start, "end": end})
-
-
-def article_link(document: str, number: int) -> str:
-    """The fragment that opens an article in the source panel."""
-    return "#" + urlencode({"document": document, "article": number})
 
 
 def place_name(title: str, section: Sequence[str]) -> str:
@@ -191,175 +174,7 @@ def _nearby(passages: Sequence[Passage]) -> str:
     )
 
 
-# --- The source panel ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Block(Span):
-    """A stretch of an article's text that is laid out as one element.
-
-    ``lead`` is where the block's opening words (an item's marker and heading) end.
-    """
-
-    kind: Kind
-    level: int = 0
-    lead: int = 0
-
-
-def article_html(document: Document, article: Article, evidence: Span | None = None) -> str:
-    """An article laid out from its section tree, under its title and the path of sections.
-
-    With ``evidence`` the characters of that span that the article holds stand in ``mark.evidence``.
-    """
-    path = article.path_at(evidence.start) if evidence else ()
-    steps = "".join(f"<li>{escape(section.label)}</li>" for section in path)
-    crumbs = f'<ol class="path" aria-label="章节 Sections">{steps}</ol>' if steps else ""
-    category = f'<span class="category">{escape(article.category)}</span>' if article.category else ""
-    body = "".join(_block(document.text, block, evidence) for block in blocks(document.text, article))
-    return (
-        '<article class="source">'
-        f'<header><p class="place"><span class="document">{escape(document.name)}</span>'
-        f'<span class="number">第 {article.number} 篇</span>{category}</p>'
-        f"<h2>{escape(article.title)}</h2>{crumbs}</header>"
-        f'<div class="body" lang="zh-CN">{body}</div></article>'
-    )
-
-
-def blocks(text: str, article: Article) -> list[Block]:
-    """The article's characters as blocks in reading order, without a gap or an overlap."""
-    starts = [Block(article.start, article.start, "title")]
-    if article.body > article.start:
-        starts.append(Block(article.body, article.body, "text"))
-    for path in article.walk():
-        starts.extend(_openings(text, path[-1], len(path)))
-    starts = [s for s in starts if article.start <= s.start < article.end]
-    starts.sort(key=lambda s: s.start)  # stable: at one place the innermost opening is the last
-    opened = {s.start: s for s in starts}
-    places = [*sorted(opened), article.end]
-    out: list[Block] = []
-    for start, end in pairwise(places):
-        kind = opened[start]
-        for piece in _paragraphs(text, start, end, kind):
-            if out and not text[piece.start : piece.end].strip():
-                last = out.pop()
-                piece = Block(last.start, piece.end, last.kind, last.level, last.lead)
-            out.append(piece)
-    return out
-
-
-def _openings(text: str, section: Section, depth: int) -> Iterator[Block]:
-    """Where a section's head, its text and what follows the section begin."""
-    # what follows is opened first, so that a section that begins there overrides it
-    yield Block(section.end, section.end, "text", depth - 1)
-    if section.start < section.body:
-        yield Block(section.start, section.start, "heading", depth)
-        yield Block(section.body, section.body, "text", depth)
-    else:
-        yield Block(section.start, section.start, "item", depth, lead_end(text, section))
-
-
-def lead_end(text: str, section: Section) -> int:
-    """Where marker and heading end in a section that begins within a running sentence."""
-    at = section.start
-    for char in section.marker + section.heading:
-        if char.isspace():
-            continue
-        found = next((i for i in range(at, section.end) if not text[i].isspace()), section.end)
-        if text[found : found + 1] != char:
-            break  # the heading was read without its brackets: the rest of it is running text
-        at = found + 1
-    return at
-
-
-def _paragraphs(text: str, start: int, end: int, kind: Block) -> Iterator[Block]:
-    """A block cut at line breaks and, where it is long, between sentences."""
-    begin, name, before = start, kind.kind, start
-    if kind.kind in ("item", "text"):
-        for sentence in sentences(text, start, end):
-            broken = "\n" in text[before : sentence.start]
-            long = before - begin >= PARAGRAPH and end - before >= PARAGRAPH // 3
-            if before > begin and (broken or (long and text[before - 1] in _FULL_STOPS)):
-                yield Block(begin, sentence.start, name, kind.level, kind.lead if begin == start else 0)
-                begin, name = sentence.start, "text"
-            before = sentence.end
-    yield Block(begin, end, name, kind.level, kind.lead if begin == start else 0)
-
-
-def _block(text: str, block: Block, evidence: Span | None) -> str:
-    """One block's element; its characters are those of the text, all of them."""
-    content = _characters(text, block, evidence)
-    if block.kind == "heading":
-        level = min(block.level + 2, 6)
-        return f'<h{level} class="depth-{min(block.level, 4)}">{content}</h{level}>'
-    cited = evidence is not None and block.overlap(evidence) > 0
-    shown = " cited" if block.kind == "title" and cited else ""
-    return f'<p class="{block.kind} depth-{min(block.level, 4)}{shown}">{content}</p>'
-
-
-def _characters(text: str, block: Block, evidence: Span | None) -> str:
-    """The block's characters, escaped, in runs: leading white space, opening words, evidence."""
-    written = text[block.start : block.end]
-    gap = block.start + len(written) - len(written.lstrip())
-    lead = max(block.start, min(block.lead, block.end))
-    mark = evidence or Span(0, 0)
-    cuts = sorted(
-        {block.start, block.end, *(c for c in (gap, lead, mark.start, mark.end) if c in range(*_open(block)))}
-    )
-    out: list[str] = []
-    for start, end in pairwise(cuts):
-        run = escape(text[start:end])
-        if end <= gap:
-            run = f'<span class="gap">{run}</span>'
-        elif end <= lead:
-            run = f"<b>{run}</b>"
-        if mark.start <= start and end <= mark.end:
-            run = f'<mark class="evidence">{run}</mark>'
-        out.append(run)
-    return "".join(out)
-
-
-def _open(span: Span) -> tuple[int, int]:
-    return span.start + 1, span.end
-
-
-# --- The list of documents and the first screen ----------------------------------------------------
-
-
-def documents_html(articles: Iterable[StoredArticle]) -> str:
-    """Documents, their categories and articles: each article to open and to tick."""
-    out = []
-    for document, stored in groupby(articles, key=lambda a: a.document):
-        held = [a.article for a in stored]
-        groups = "".join(
-            _category(document, category, list(group))
-            for category, group in groupby(held, key=lambda a: a.category)
-        )
-        out.append(
-            f'<details class="document" open><summary><span>{escape(document)}</span>'
-            f"<small>{len(held)} 篇</small></summary>{groups}</details>"
-        )
-    return "".join(out) or '<p class="empty">还没有文件 <small>No documents yet</small></p>'
-
-
-def _category(document: str, category: str | None, articles: Sequence[Article]) -> str:
-    head = ""
-    if category:
-        head = (
-            f'<label class="category"><input type="checkbox" class="tick-all">'
-            f"<span>{escape(category)}</span><small>{len(articles)}</small></label>"
-        )
-    rows = "".join(_row(document, article) for article in articles)
-    return f'<section class="group">{head}<ul>{rows}</ul></section>'
-
-
-def _row(document: str, article: Article) -> str:
-    title = escape(article.title)
-    return (
-        f'<li><input type="checkbox" class="tick" aria-label="只在此篇中提问：{title}" title="只在此篇中提问"'
-        f' data-document="{escape(document)}" data-article="{article.number}" data-title="{title}">'
-        f'<a class="open" href="{escape(article_link(document, article.number))}">'
-        f'<span class="n">{article.number}</span> {title}</a></li>'
-    )
+# --- The first screen ------------------------------------------------------------------------------
 
 
 def welcome_html(
