@@ -1,5 +1,9 @@
-// The chat page's own behaviour: fills the panels with fragments from the server, opens sources,
-// keeps the restriction to articles. Gradio runs the conversation itself.
+// The chat page's own behaviour: mounts the panels, shows what the question is restricted to.
+// Gradio runs the conversation itself.
+
+import { isPlace } from "./place.js";
+import { closeSource, mountSource } from "./source.js";
+import { chosen, clearScope, mountTree, scope, untick } from "./tree.js";
 
 const root = document.documentElement;
 const $ = (selector, within = document) => within.querySelector(selector);
@@ -33,99 +37,34 @@ function failure(error) {
   return note;
 }
 
-// --- The source panel -------------------------------------------------------------------------------
-
-let opener = null; // what had the focus before the panel opened
-let latest = 0; // the last source asked for: slower answers to earlier clicks are dropped
-
-/** Opens the place that a link's hash names; `remember` adds it to the browser's history. */
-async function openSource(hash, { remember = true } = {}) {
-  const turn = ++latest;
-  const panel = $("#source .content");
-  if (!panel) return;
-  if (!root.dataset.source) opener = document.activeElement;
-  if (remember && location.hash !== hash) history.pushState(null, "", withHash(hash));
-  const slow = setTimeout(() => panel.setAttribute("aria-busy", "true"), 150);
-  let content;
-  try {
-    content = parsed(await fragment("chat/source?" + hash.slice(1)));
-  } catch (error) {
-    content = failure(error);
-  }
-  clearTimeout(slow);
-  if (turn !== latest) return;
-  panel.removeAttribute("aria-busy");
-  panel.replaceChildren(content);
-  root.dataset.source = "open";
-  if (drawers.matches) delete root.dataset.documents;
-  markCurrent(hash);
-  const mark = $("mark.evidence", panel);
-  const target = mark ?? $("h2, .failure", panel);
-  target.tabIndex = -1;
-  target.focus({ preventScroll: true });
-  if (mark) mark.scrollIntoView({ block: "center" });
-  else panel.scrollTop = 0;
-}
-
-function closeSource({ remember = true } = {}) {
-  latest += 1;
-  delete root.dataset.source;
-  markCurrent("");
-  if (remember && location.hash) history.pushState(null, "", withHash(""));
-  if (opener?.isConnected) opener.focus({ preventScroll: true });
-  opener = null;
-}
-
-const withHash = (hash) => location.pathname + location.search + hash;
-const isSource = (hash) => hash.startsWith("#document=");
-
-/** Shows which mark and which article the open source belongs to. */
-function markCurrent(hash) {
-  for (const link of $$("a[aria-current]")) link.removeAttribute("aria-current");
-  if (!hash) return;
-  for (const link of $$("a.cite, a.place, a.open")) {
-    if (link.getAttribute("href") === hash) link.setAttribute("aria-current", "true");
-  }
-}
-
 // --- Restriction to articles ------------------------------------------------------------------------
 
-const ticked = () => $$("#documents .tick:checked");
-
 /** The ticked articles as [document, number]; Gradio sends it along with the question. */
-window.youju = { scope: () => ticked().map((box) => [box.dataset.document, Number(box.dataset.article)]) };
+window.youju = { scope: () => scope().articles };
 
 function showScope() {
   const bar = $("#scope .content");
   if (!bar) return;
-  const chosen = ticked();
+  const entries = chosen();
   bar.replaceChildren();
-  root.toggleAttribute("data-scoped", chosen.length > 0);
-  const badge = $("#ticked");
-  if (badge) badge.textContent = chosen.length ? `已选 ${chosen.length}` : "";
-  if (chosen.length) {
-    const lead = document.createElement("span");
-    lead.textContent = `只在这 ${chosen.length} 篇中查找`;
-    bar.append(lead, ...chosen.map(chip), button("全部取消 Clear", "clear-scope"));
-  }
-  for (const all of $$("#documents .tick-all")) {
-    const boxes = $$(".tick", all.closest(".group"));
-    const on = boxes.filter((box) => box.checked).length;
-    all.checked = on > 0 && on === boxes.length;
-    all.indeterminate = on > 0 && on < boxes.length;
-  }
+  root.toggleAttribute("data-scoped", entries.length > 0);
+  if (!entries.length) return;
+  const lead = document.createElement("span");
+  lead.textContent = `只在这 ${entries.length} 处中查找`;
+  bar.append(lead, ...entries.map(chip), button("全部取消 Clear", "clear-scope"));
 }
 
-function chip(box) {
-  const item = button(box.dataset.title, "chip");
+function chip({ id, title }) {
+  const item = button(title, "chip");
   item.title = "取消 Remove";
   item.addEventListener("click", () => {
-    box.checked = false;
-    showScope();
+    untick(id);
     question()?.focus();
   });
   return item;
 }
+
+document.addEventListener("youju:scope", showScope);
 
 function button(text, name) {
   const made = document.createElement("button");
@@ -133,16 +72,6 @@ function button(text, name) {
   made.className = name;
   made.textContent = text;
   return made;
-}
-
-/** Shows only the articles whose title or category holds what was typed. */
-function filter(typed) {
-  const wanted = typed.trim().toLowerCase();
-  for (const group of $$("#documents .group")) {
-    const whole = $(".category span", group)?.textContent.toLowerCase().includes(wanted);
-    for (const row of $$("li", group)) row.hidden = !whole && !row.textContent.toLowerCase().includes(wanted);
-    group.hidden = $$("li:not([hidden])", group).length === 0;
-  }
 }
 
 // --- The question box -------------------------------------------------------------------------------
@@ -206,43 +135,19 @@ for (const name of ["wheel", "touchmove"]) {
 // --- Events of the page -----------------------------------------------------------------------------
 
 document.addEventListener("click", (event) => {
-  if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const target = event.target instanceof Element ? event.target : null;
-  const link = target?.closest("a[href^='#document=']");
-  if (link) {
-    event.preventDefault();
-    openSource(link.getAttribute("href"));
-  } else if (target?.closest(".example")) ask(target.closest(".example").textContent);
-  else if (target?.closest("#close-source")) closeSource();
+  if (target?.closest(".example")) ask(target.closest(".example").textContent);
   else if (target?.closest("#show-documents")) toggleDocuments();
   else if (target?.closest("#close-documents, #shade")) closeDrawers();
   else if (target?.closest(".clear-scope")) {
-    for (const box of ticked()) box.checked = false;
-    showScope();
+    clearScope();
     question()?.focus();
   }
 });
 
-document.addEventListener("change", (event) => {
-  if (event.target.matches?.("#documents .tick-all")) {
-    for (const box of $$("li:not([hidden]) .tick", event.target.closest(".group"))) box.checked = event.target.checked;
-  }
-  if (event.target.matches?.("#documents .tick, #documents .tick-all")) showScope();
-});
-
-document.addEventListener("input", (event) => {
-  if (event.target.matches?.("#find")) filter(event.target.value);
-});
-
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.isComposing) return;
-  if (root.dataset.source) closeSource();
-  else if (root.dataset.documents === "open" && drawers.matches) closeDrawers();
-});
-
-window.addEventListener("popstate", () => {
-  if (isSource(location.hash)) openSource(location.hash, { remember: false });
-  else if (root.dataset.source) closeSource({ remember: false });
+  if (event.key !== "Escape" || event.isComposing || event.defaultPrevented) return;
+  if (root.dataset.documents === "open" && drawers.matches) closeDrawers();
 });
 
 /** On a wide page the list of documents folds away; on a narrow one it is a drawer. */
@@ -288,9 +193,9 @@ function translate() {
 }
 
 /** A fragment for a place that Gradio has yet to make; asked for at once. */
-function fill(selector, path, then = () => {}) {
+function fill(selector, path) {
   const content = fragment(path).then(parsed, failure);
-  return [selector, async (place) => (place.replaceChildren(await content), then())];
+  return [selector, async (place) => place.replaceChildren(await content)];
 }
 
 /** What was typed survives a reload; Gradio reloads the page when the service was restarted. */
@@ -300,15 +205,15 @@ function restoreDraft(box) {
     box.value = draft;
     box.dispatchEvent(new Event("input", { bubbles: true }));
   }
-  if (!drawers.matches && !isSource(location.hash)) box.focus();
+  if (!drawers.matches && !isPlace(location.hash)) box.focus();
 }
 
 window.addEventListener("pagehide", () => sessionStorage.setItem("youju-draft", question()?.value ?? ""));
 
 const starts = new Map([
   fill("#welcome .content", "chat/welcome"),
-  fill("#documents .content", "chat/documents", showScope),
-  ["#source .content", () => isSource(location.hash) && openSource(location.hash, { remember: false })],
+  ["#tree", mountTree],
+  ["#source-panel", mountSource],
   ["#question textarea", restoreDraft],
 ]);
 
