@@ -152,6 +152,7 @@ class Passage(Span):
         return {
             "document": self.document,
             "article": self.article.number,
+            "title": self.article.title,
             "section": list(self.section),
             "start": self.start,
             "end": self.end,

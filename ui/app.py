@@ -18,6 +18,7 @@ from ui.api import answer_errors, api, operation
 from ui.chat import STATIC, chat, theme
 from ui.feedback import feedback_routes
 from ui.library import library
+from ui.panels import panels
 from ui.service import Answering, Service
 from ui.suggest import suggestions
 
@@ -39,7 +40,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     app.add_middleware(CORSMiddleware, allow_origins=())
     answer_errors(app)
     app.include_router(operation(service))
-    app.include_router(fragments(service))
+    app.include_router(panels(service, settings.allow_upload))
     app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
     app.include_router(suggestions(service))
     if settings.allow_upload:

@@ -1,12 +1,12 @@
 // The page: waits for the parts that Gradio makes, fills each with its module, and moves the drawers.
 
-import { $, el, failureNote } from "./dom.js";
-import { mountLibrary } from "./library.js";
+import { $, both, el, failureNote } from "./dom.js";
+import { libraryPanel } from "./library.js";
 import * as preview from "./preview.js";
 import { request } from "./server.js";
 import { closeSource, mountSource } from "./source.js";
 import { ask, citationOf, mountConversations, mountTalk } from "./talk.js";
-import { mountTree } from "./tree.js";
+import { mountTree, reloadTree } from "./tree.js";
 
 const root = document.documentElement;
 const drawers = window.matchMedia("(max-width: 1100px)");
@@ -34,20 +34,35 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && !event.defaultPrevented && drawerOpen()) toggleDocuments();
 });
 
-// --- First screen -----------------------------------------------------------------------------------
+// --- First screen and documents -----------------------------------------------------------------------
 
-async function mountWelcome(place) {
+async function loadWelcome() {
   const template = el("template");
   try {
     template.innerHTML = await (await request("chat/welcome")).text();
-    place.replaceChildren(template.content);
+    $("#welcome").replaceChildren(template.content);
   } catch (error) {
-    place.replaceChildren(failureNote(error));
+    $("#welcome").replaceChildren(failureNote(error));
   }
+}
+
+function mountWelcome(place) {
   place.addEventListener("click", (event) => {
     const example = event.target.closest(".example");
     if (example) ask(example.textContent);
   });
+  loadWelcome();
+}
+
+/** Where the operator allows it, documents can be added. */
+function mountLibrary(place) {
+  if (!$("meta[name='youju-library']")) return;
+  const onChange = () => {
+    reloadTree();
+    loadWelcome();
+  };
+  const panel = libraryPanel({ onChange });
+  place.append(el("details", {}, el("summary", {}, both("添加文件", "Add documents")), panel));
 }
 
 // --- Filling the page -------------------------------------------------------------------------------
