@@ -72,7 +72,7 @@ const starts = new Map([
   ["#tree", mountTree],
   ["#library", mountLibrary],
   ["#source-panel", mountSource],
-  ["#talk main", mountTalk],
+  ["#ask", mountTalk],
   ["#conversations", mountConversations],
 ]);
 

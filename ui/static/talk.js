@@ -21,8 +21,6 @@ export function mountTalk(element) {
   const box = question();
   $("form", place).addEventListener("submit", submit);
   $(".stop", place).addEventListener("click", () => running?.abort());
-  $("#again", place).addEventListener("click", () => open(conversations.fresh()));
-  $("#export", place).addEventListener("click", () => toggleMenu($("#export", place), conversation.exchanges));
   box.addEventListener("keydown", sendOnEnter);
   box.addEventListener("input", grow);
   document.addEventListener("youju:scope", showScope);
@@ -33,17 +31,22 @@ export function mountTalk(element) {
   open(conversations.load(sessionStorage.getItem("youju-current")) ?? conversation);
 }
 
-/** The list of conversations, to reopen and to delete. */
+/** The list of conversations, to reopen and to delete, with the buttons above it. */
 export function mountConversations(element) {
+  const above = element.closest("nav");
+  const share = $("#export", above);
+  $("#again", above).addEventListener("click", () => open(conversations.fresh()));
+  share.addEventListener("click", () => toggleMenu(share, conversation.exchanges));
   document.addEventListener("youju:conversations", () => showConversations(element));
   showConversations(element);
 }
 
-/** What a citation mark stands for, from the conversation that is shown. */
+/** Title, section path and quote of what a citation mark stands for; null where it is none of the conversation's. */
 export function citationOf(anchor) {
   const shown = anchor.closest(".exchange");
   const answer = conversation.exchanges[Number(shown?.dataset.place)]?.answer;
-  return answer?.citations.find((c) => citationLink(c) === anchor.getAttribute("href")) ?? null;
+  const found = answer?.citations.find((c) => citationLink(c) === anchor.getAttribute("href"));
+  return found ? { title: found.article.title, section: found.section, quote: found.quote } : null;
 }
 
 /** Puts a question into the box and sends it. */
