@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from rag.config import Settings
 from ui.api import answer_errors, api, operation
 from ui.chat import chat, fragments, theme
+from ui.export import exports
 from ui.service import Answering, Service
 
 STATIC = Path(__file__).parent / "static"
@@ -39,6 +40,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     answer_errors(app)
     app.include_router(operation(service))
     app.include_router(fragments(service))
+    app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/static/youju", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
