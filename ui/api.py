@@ -387,21 +387,21 @@ _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: 
 
 
 class LimitedBody:
-    """Refuses a request body of more than ``MAX_BODY`` bytes, announced or not."""
+    """Refuses a request body of more than ``limit`` bytes, announced or not."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+        self.app, self.limit = app, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > MAX_BODY:
-            status, content = described(_TOO_LARGE)
+        if announced.isdigit() and int(announced) > self.limit:
+            status, content = described(_too_large(self.limit))
             await JSONResponse(content, status_code=status)(scope, receive, send)
             return
-        await self.app(scope, limited(receive, MAX_BODY, _TOO_LARGE), send)
+        await self.app(scope, limited(receive, self.limit, _too_large(self.limit)), send)
 
 
 def limited(receive: Receive, most: int, error: Exception) -> Receive:
@@ -419,7 +419,8 @@ def limited(receive: Receive, most: int, error: Exception) -> Receive:
     return counted
 
 
-_TOO_LARGE = HTTPException(413, f"请求超过 {MAX_BODY:,} 字节 (the body is too large)")
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"请求超过 {limit:,} 字节 (the body is too large)")
 
 
 class Counted:

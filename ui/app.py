@@ -16,6 +16,7 @@ from rag.config import Settings
 from rag.feedback import FeedbackLog
 from ui.api import answer_errors, api, operation
 from ui.chat import STATIC, chat, theme
+from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
 from ui.panels import panels
@@ -45,6 +46,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     app.include_router(suggestions(service))
     if settings.allow_upload:
         app.include_router(library(service, settings))
+    app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
     folder = _folder()
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
@@ -81,7 +83,9 @@ def _head(settings: Settings, folder: str) -> str:
     """The page's own styles and scripts, all asked for at once."""
     documents = '<meta name="youju-library" content="allowed">' if settings.allow_upload else ""
     styles = (f'<link rel="stylesheet" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.css")))
-    modules = (f'<link rel="modulepreload" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.js")))
+    modules = (
+        f'<link rel="modulepreload" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.js"))
+    )
     script = f'<script type="module" src="{folder}/chat.js"></script>'
     return "".join((documents, *styles, *modules, script, '<link rel="icon" href="data:,">'))
 
