@@ -26,7 +26,9 @@ export function mountSource(element) {
   mountReading(content, askAbout);
   content.addEventListener("click", (event) => {
     const jump = event.target.closest(".jump");
-    if (jump) show(blockAt(jump.dataset.to));
+    if (!jump) return;
+    jump.closest("details")?.removeAttribute("open"); // it would lie over the heading
+    show(blockAt(jump.dataset.to));
   });
   document.addEventListener("click", follow);
   document.addEventListener("keydown", closeOnEscape);

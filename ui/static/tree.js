@@ -108,10 +108,12 @@ const key = (entry) => JSON.stringify(Array.isArray(entry) ? entry : [entry.docu
 const identity = ({ kind, document, label, start, end }) => JSON.stringify([kind, document, label, start, end]);
 
 function name(each) {
-  if (each.kind === "article") return each.label;
   if (each.kind === "section") return `《${each.article.label}》› ${each.label}`;
-  return `${each.label}（${articlesIn(each)} 篇）`;
+  const count = articlesIn(each);
+  return count === 1 ? onlyArticle(each).label : `${each.label}（${count} 篇）`;
 }
+
+const onlyArticle = (each) => (each.kind === "article" ? each : onlyArticle(each.children[0]));
 
 const articlesIn = (each) =>
   each.kind === "article" ? 1 : each.children.reduce((sum, child) => sum + articlesIn(child), 0);
