@@ -86,9 +86,7 @@ def serving(store: Store, answers: Sequence[str] = ()) -> Iterator[str]:
     @app.get("/", response_class=HTMLResponse)
     def page(dark: str | None = None) -> str:
         styles = "".join(f'<link rel="stylesheet" href="static/{name}">' for name in ui.app.STYLES)
-        return _PAGE.format(
-            styles=styles, theme="dark" if dark is not None else "", answers="".join(answers)
-        )
+        return _PAGE.format(styles=styles, theme="dark" if dark is not None else "", answers="".join(answers))
 
     @app.get("/panels.js")
     def script() -> HTMLResponse:

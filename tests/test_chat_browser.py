@@ -284,7 +284,7 @@ def test_a_sentence_without_support_is_marked(open_page: Callable[..., Page]) ->
 def test_ticked_articles_restrict_the_question_visibly(open_page: Callable[..., Page], site: Site) -> None:
     page = open_page()
     page.get_by_label("只在此篇中提问：关于社区养老服务的调研报告").check()
-    expect(page.locator("#scope")).to_contain_text("只在这 1 篇中查找")
+    expect(page.locator("#scope")).to_contain_text("只在这 1 处中查找")
     ask(page, "青禾县全县行政村和社区食堂")
     assert site.chain.asked[-1].articles == ((NAME, 3),)
     expect(page.locator(".question .within")).to_contain_text("关于社区养老服务的调研报告")
@@ -293,15 +293,15 @@ def test_ticked_articles_restrict_the_question_visibly(open_page: Callable[..., 
     ask(page, QUESTION)
     assert site.chain.asked[-1].articles == ()
     # a category ticks its articles
-    page.locator("#documents .category", has_text="经验交流").locator("input").check()
+    page.locator("#documents .category", has_text="经验交流").locator("input").first.check()
     assert page.evaluate("window.youju.scope()") == [[NAME, 2]]
 
 
 def test_an_article_can_be_found_and_read(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.locator("#find").fill("养老")
-    expect(page.locator("#documents li:visible")).to_have_count(1)
-    page.locator("#documents li:visible a").click()
+    expect(page.locator("#documents a.open:visible")).to_have_count(1)
+    page.locator("#documents a.open:visible").click()
     expect(page.locator("#source .body")).to_contain_text("调研组走访了28个社区")
     assert page.locator("mark.evidence").count() == 0
     page.locator("#find").fill("")
@@ -371,7 +371,7 @@ def test_earlier_turns_go_with_the_question(open_page: Callable[..., Page], site
 def test_a_source_that_cannot_be_fetched_is_said(open_page: Callable[..., Page], watch: Watch) -> None:
     page = open_page()
     page.route("**/chat/source**", lambda route: route.abort())
-    page.locator("#documents .open").first.click()
+    page.locator("#documents a.open").first.click()
     expect(page.locator("#source .failure")).to_contain_text("连不上服务")
     assert all("ERR_FAILED" in complaint for complaint in watch.complaints)
     watch.complaints.clear()  # the browser's own note of the request that this test broke

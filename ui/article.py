@@ -69,7 +69,7 @@ def article_html(
         f'<article class="source" data-document="{escape(document.name)}" data-article="{article.number}">'
         f'<header><p class="place"><span class="document">{escape(document.name)}</span>'
         f'<span class="number">第 {article.number} 篇</span>{category}</p>'
-        f"<h2>{escape(article.title)}</h2>{_crumbs(path, starts)}</header>{_contents(article, starts)}"
+        f"<h2>{escape(article.title)}</h2>{_crumbs(path, starts)}{_contents(article, starts)}</header>"
         f'<div class="body{" long" if len(article) > LONG else ""}" lang="zh-CN">{body}</div></article>'
     )
 

@@ -1,21 +1,35 @@
 // The documents as a tree in memory: built from the server's arrays, ticked, searched. Knows nothing of the page.
 //
-// A node is {kind, label, document, article, number, start, end, parent, children, on, state, hit, below}: `on` is
-// whether an article or section was ticked, `state` what its box shows ("on", "some", "off"), `hit` whether the search
-// finds its label, and `below` how many of those under it are found.
+// `on` is whether an article or section was ticked, `state` what a node's box shows ("on", "some", "off"), `hit`
+// whether the search finds its label, and `below` how many of those under it are found.
+
+class Node {
+  on = false;
+  state = "off";
+  hit = false;
+  below = 0;
+  folded = null;
+  children = [];
+
+  constructor(kind, label, parent, start, end, number) {
+    this.kind = kind; // document, category, article or section
+    this.label = label;
+    this.parent = parent;
+    this.document = parent ? parent.document : label;
+    this.article = kind === "article" ? this : parent?.article;
+    this.start = start;
+    this.end = end;
+    this.number = number;
+  }
+}
 
 /** The documents' nodes from what `GET chat/tree` sends. */
 export const build = (documents) => documents.map(documentNode);
 
-function node(kind, label, parent, more) {
-  const blank = { parent, children: [], on: false, state: "off", hit: false, below: 0, folded: null };
-  return { kind, label, document: parent?.document ?? label, ...more, ...blank };
-}
-
 function documentNode([name, groups]) {
-  const made = node("document", name, null, {});
+  const made = new Node("document", name, null);
   for (const [category, articles] of groups) {
-    const group = category === null ? made : node("category", category, made, {});
+    const group = category === null ? made : new Node("category", category, made);
     if (group !== made) made.children.push(group);
     for (const article of articles) group.children.push(articleNode(article, group));
   }
@@ -23,14 +37,13 @@ function documentNode([name, groups]) {
 }
 
 function articleNode([number, title, start, end, sections], parent) {
-  const made = node("article", title, parent, { number, start, end });
-  made.article = made;
+  const made = new Node("article", title, parent, start, end, number);
   made.children = sections.map((section) => sectionNode(section, made));
   return made;
 }
 
 function sectionNode([label, start, end, sections], parent) {
-  const made = node("section", label, parent, { start, end, article: parent.article });
+  const made = new Node("section", label, parent, start, end);
   made.children = sections.map((section) => sectionNode(section, made));
   return made;
 }
@@ -47,20 +60,25 @@ const holdsText = (each) => each.kind === "article" || each.kind === "section";
 
 // --- Ticks ------------------------------------------------------------------------------------------------
 
-/** Ticks or unticks a node and all in it. What holds an unticked part is not whole any more. */
+/** Ticks or unticks a node and all in it; what holds it shows so. An article without one of its parts is not whole. */
 export function tick(each, on) {
-  for (const part of walk([each])) part.on = on;
-  if (!on) for (let above = each.parent; above; above = above.parent) above.on = false;
+  set(each, on);
+  for (let above = each.parent; above; above = above.parent) {
+    above.on &&= on;
+    above.state = stateOf(above);
+  }
 }
 
-/** Works out what every box shows. Ticking all sections of an article is not the article: it has text beside them. */
-export function refresh(nodes) {
-  for (const each of nodes) {
-    refresh(each.children);
-    const whole = holdsText(each) ? each.on : each.children.every((child) => child.state === "on");
-    const some = each.children.some((child) => child.state !== "off");
-    each.state = whole ? "on" : some ? "some" : "off";
-  }
+function set(each, on) {
+  each.on = on;
+  each.state = on ? "on" : "off";
+  for (const child of each.children) set(child, on);
+}
+
+/** Ticking all sections of an article is not the article: it has text beside them. */
+function stateOf(each) {
+  if (holdsText(each) ? each.on : each.children.every((child) => child.state === "on")) return "on";
+  return each.children.some((child) => child.state !== "off") ? "some" : "off";
 }
 
 /** The ticked nodes that no ticked node holds, in reading order. */
@@ -77,12 +95,12 @@ export const tickedTexts = (nodes) =>
 /** As compared: without white space, half width, lower case. */
 export const fold = (text) => text.normalize("NFKC").toLowerCase().replace(/\s+/g, "");
 
-/** Notes which nodes' labels hold `wanted`, folded already; returns how many do. None are sought for "". */
+/** Notes which nodes' labels hold `wanted`, folded already and not empty; returns how many do. */
 export function search(nodes, wanted) {
   let found = 0;
   for (const each of nodes) {
     each.folded ??= fold(each.label);
-    each.hit = wanted !== "" && each.folded.includes(wanted);
+    each.hit = each.folded.includes(wanted);
     each.below = search(each.children, wanted);
     found += each.below + Number(each.hit);
   }

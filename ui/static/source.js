@@ -7,6 +7,7 @@ import { printAlone } from "./print.js";
 import { mountReading } from "./reading.js";
 import { request } from "./server.js";
 
+const CLOSE = { id: "close-source", class: "close", "aria-label": "关闭原文 Close" };
 const LINKS = "a[href^='#document=']";
 const root = document.documentElement;
 const drawers = window.matchMedia("(max-width: 1100px)");
@@ -25,7 +26,9 @@ export function mountSource(element) {
   mountReading(content, askAbout);
   content.addEventListener("click", (event) => {
     const jump = event.target.closest(".jump");
-    if (jump) show(blockAt(jump.dataset.to));
+    if (!jump) return;
+    jump.closest("details")?.removeAttribute("open"); // it would lie over the heading
+    show(blockAt(jump.dataset.to));
   });
   document.addEventListener("click", follow);
   document.addEventListener("keydown", closeOnEscape);
@@ -41,7 +44,7 @@ function titleBar() {
     "div",
     { class: "bar" },
     el("h2", {}, both("原文", "Source")),
-    el("button", { type: "button", id: "close-source", class: "close", "aria-label": "关闭原文 Close", onclick: closeSource }, "×"),
+    el("button", { type: "button", ...CLOSE, onclick: closeSource }, "×"),
   );
 }
 
@@ -127,7 +130,7 @@ const withHash = (hash) => location.pathname + location.search + hash;
 /** The server's article, laid out, or what went wrong. */
 async function article(hash, others) {
   const query = fields(hash);
-  for (const other of others) query.append("also", `${fields(other.hash).get("start")}-${fields(other.hash).get("end")}`);
+  for (const { hash: other } of others) query.append("also", `${fields(other).get("start")}-${fields(other).get("end")}`);
   try {
     const template = el("template");
     template.innerHTML = await (await request(`chat/source?${query}`)).text();
@@ -149,8 +152,8 @@ function number(others) {
 
 /** What the reader came for: the cited characters, a section's beginning, or the article's title. */
 function target(hash) {
-  const section = fields(hash).has("heading") && $$(".path .jump", panel).at(-1);
-  return place("mark.evidence") ?? (section && blockAt(section.dataset.to)) ?? place("article h2, .failure");
+  const section = fields(hash).has("heading") ? $$(".path .jump", panel).at(-1) : null;
+  return place("mark.evidence") ?? (section ? blockAt(section.dataset.to) : place("article h2, .failure"));
 }
 
 const blockAt = (start) => place(`[data-start="${start}"]`);

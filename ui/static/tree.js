@@ -2,7 +2,7 @@
 // Only rows that are open exist as elements, so that tens of thousands of sections cost nothing.
 
 import { $, $$, both, button, el, failureNote, placeLink } from "./dom.js";
-import { build, fold, parts, refresh, search, tick, ticked, tickedTexts, walk } from "./nodes.js";
+import { build, fold, parts, search, tick, ticked, tickedTexts, walk } from "./nodes.js";
 import { samePlace } from "./place.js";
 import { request } from "./server.js";
 
@@ -39,7 +39,7 @@ export function mountTree(element) {
   return reloadTree();
 }
 
-/** Asks the server again, as after documents were added or removed; ticks stay where there is still what they ticked. */
+/** Asks the server again, as after documents were added or removed; ticks stay on what is still there. */
 export function reloadTree() {
   loaded = load();
   return loaded;
@@ -55,7 +55,7 @@ async function load() {
     return;
   }
   restore(before);
-  search(roots, wanted);
+  if (wanted) search(roots, wanted);
   show();
   announce();
 }
@@ -93,16 +93,14 @@ export async function setScope(wished) {
 }
 
 function restore({ articles, within }) {
-  const keys = new Map();
-  for (const each of walk(roots)) {
-    if (each.kind === "article") keys.set(key([each.document, each.number]), each);
-    if (each.kind === "section") keys.set(key(each), each);
-  }
   for (const root of roots) tick(root, false);
-  const missing = [...articles, ...within].filter((entry) => !keys.has(key(entry)));
-  for (const entry of [...articles, ...within]) if (keys.has(key(entry))) tick(keys.get(key(entry)), true);
-  refresh(roots);
-  return missing;
+  const missing = new Map([...articles, ...within].map((entry) => [key(entry), entry]));
+  if (!missing.size) return [];
+  for (const each of walk(roots)) {
+    const own = each.kind === "article" ? key([each.document, each.number]) : key(each);
+    if (missing.delete(own)) tick(each, true);
+  }
+  return [...missing.values()];
 }
 
 const key = (entry) => JSON.stringify(Array.isArray(entry) ? entry : [entry.document, entry.start, entry.end]);
@@ -110,17 +108,18 @@ const key = (entry) => JSON.stringify(Array.isArray(entry) ? entry : [entry.docu
 const identity = ({ kind, document, label, start, end }) => JSON.stringify([kind, document, label, start, end]);
 
 function name(each) {
-  if (each.kind === "article") return each.label;
   if (each.kind === "section") return `《${each.article.label}》› ${each.label}`;
-  return `${each.label}（${articlesIn(each)} 篇）`;
+  const count = articlesIn(each);
+  return count === 1 ? onlyArticle(each).label : `${each.label}（${count} 篇）`;
 }
+
+const onlyArticle = (each) => (each.kind === "article" ? each : onlyArticle(each.children[0]));
 
 const articlesIn = (each) =>
   each.kind === "article" ? 1 : each.children.reduce((sum, child) => sum + articlesIn(child), 0);
 
 function change(changed, on) {
   for (const each of changed) tick(each, on);
-  refresh(roots);
   announce();
 }
 
@@ -315,8 +314,8 @@ function neighbour(made, by) {
 
 function onSearch(event) {
   wanted = fold(event.target.value);
-  const found = search(roots, wanted);
-  $(".found", place).replaceChildren(...(wanted ? both(`找到 ${found} 处`, "found") : []));
+  const found = wanted ? both(`找到 ${search(roots, wanted)} 处`, "found") : [];
+  $(".found", place).replaceChildren(...found);
   show();
 }
 
