@@ -153,9 +153,11 @@ class Checking(Layers):
 
     def __init__(self, folder: Path, start: Path | None, layers: int) -> None:
         super().__init__(folder, layers)
-        if start:
-            self.bert.load_state_dict(unpacked(load_file(start)), strict=False)
         self.pooled = nn.Linear(self.size, 1)
+        known = unpacked(load_file(start)) if start else {}
+        self.bert.load_state_dict(known, strict=False)
+        if known.get("pooled.weight", self.pooled.weight).shape == self.pooled.weight.shape:  # a checker's
+            self.load_state_dict({k: v for k, v in known.items() if k.startswith("pooled.")}, strict=False)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.pooled(self.states(ids, mask)[1])[:, 0]

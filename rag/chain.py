@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -25,7 +26,9 @@ from rag.extract import LOOK_AT, Evidence, Part, Source, compose
 from rag.fluent import ASKED, OVERRULED, Fluent, Outcome
 from rag.generate import condensed, condensing, evidence_room, numbered
 from rag.ingest import sentence_encoder
-from rag.intent import understand
+from rag.intent import Intent, understand
+from rag.judge import shortcoming
+from rag.lexicon import natural
 from rag.llm import LanguageModel, open_model
 from rag.question import as_question
 from rag.read import Reads, passage_reader, read
@@ -165,7 +168,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         elif parts and self.settings.refuse_below > 0 and confidence < self.settings.doubt_below:
             parts = [replace(parts[0], text=DOUBT + parts[0].text), *parts[1:]]
         clock.lap("answer")
-        return _Found(retrieval, parts, source, confidence)
+        return _Found(retrieval, intent, parts, source, confidence)
 
     def _extract(
         self, parts: Sequence[Part], numbering: Numbering, found: _Found, clock: _Clock
@@ -191,11 +194,22 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         room = evidence_room(self.settings.llm_context, self.settings.llm_max_tokens, asked)
         shown = numbered(found.retrieval.passages, room)
         turn = nullcontext() if self.checker.waits else self._turn
-        fluent = Fluent(self.model, self.checker, numbering, turn, self.settings.unsupported == "drop")
-        for event in fluent.answer(asked, shown, found.parts, outcome):
+        dropping = self.settings.unsupported == "drop"
+
+        def judged(said: Sequence[AnswerSentence], dropped: int) -> str:
+            answers = partial(self._answers, asked) if self.reader else None
+            return shortcoming(asked, found.intent, said, dropped, found.parts, answers)
+
+        fluent = Fluent(self.model, self.checker, numbering, turn, judged, dropping)
+        for event in fluent.answer(asked, shown, outcome):
             if event is not None:
                 yield event
         clock.lap("generate")
+
+    def _answers(self, question: str, text: str) -> float:
+        """How well a text answers the question, as the reader sees it: a logit."""
+        assert self.reader
+        return self.reader.read(question, [("", natural(text), ((0, len(text)),))])[0].answers
 
     def _stands_alone(self, question: Question) -> str:
         """The question complete in itself: where it refers back, as the language model puts it, or by rules."""
@@ -207,7 +221,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         except LanguageModelError as error:
             _LOG.warning("%s", error)
             return by_rule
-        return condensed(reply, self.settings.max_question) or by_rule
+        return condensed(reply, question.text, self.settings.max_question) or by_rule
 
     async def astream(  # type: ignore[override]
         self,
@@ -330,6 +344,7 @@ class _Found:
     """What the documents hold for a question: the passages, and the parts of an answer, none where it is refused."""
 
     retrieval: Retrieval
+    intent: Intent
     parts: list[Part]
     source: Source
     confidence: float

@@ -4,9 +4,10 @@ said (negated, obliging, allowing, forbidding)."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import combinations
 from math import isclose
 from typing import Any
 
@@ -54,13 +55,15 @@ _NUMBER = re.compile(
     rf"(?P<of>[{_HAN}\d.]+)分之(?P<part>[{_HAN}\d.]+(?:点[{_HAN}]+)?)"
     rf"|(?P<tenths>[一二三四五六七八九两\d])成(?P<half>[一二三四五六七八九半])?(?P<over>[多余])?(?![立员果为长功效就品都交年熟本分绩])"
     rf"|(?P<ordinal>第)?(?:(?P<arabic>{_ARABIC})|(?P<han>[{_HAN}]+(?:点[{_HAN}]+)?[万亿]{{0,2}}(?:[{_HAN}]+万?[{_HAN}]*)?))"
-    rf"(?P<more>[多余来几])?(?P<unit>{_UNIT})?(?P<after>.?)"
+    rf"(?P<more>[多余来几])?(?P<unit>{_UNIT})?(?=(?P<after>.?))"
 )
 _COUNTED = "个种类项条点句张份支本道级期批步层代届轮场组队门组段篇台套只辆间栋片批样款档件名位次"
 _FIXED = re.compile(  # a Chinese numeral in a word
-    "一[些定般直样致起切方旦时带体并概律贯面经向举同心再旁把度流统线刀窝网对站揽码]|[统唯万同单专之]一|十分|三农|百姓|千万不|一一|四处|"
+    "一成不变|一[些定般直样致起切方旦时带体并概律贯面经向举同心再旁把度流统线刀窝网对站揽码]|[统唯万同单专之]一|十分|三农|百姓|千万不|一一|四处|"
     "不一|进一步|一步|第一时间|七八|三三两两|两边|两者|两端|二者"
 )
+_COUNTABLE = 10
+_MANY = 40  # numbers in a text, after which nothing is reckoned from two of them
 _ABOUT = 0.1  # of a value: how far a round number may be from the exact one
 _NEARLY, _BEYOND = (
     re.compile(r"(?:近|接近|不到|不足|不满|差不多)$"),
@@ -68,6 +71,9 @@ _NEARLY, _BEYOND = (
 )
 _UPWARDS, _LEFT_AND_RIGHT = re.compile(r"以上|出头|有余"), re.compile(r"左右|上下")
 _ROUGHLY = re.compile(r"(?:约|大约|大概|大致)$")
+_RATIO = re.compile(rf"(?:[{_HAN}]|\d+)(?:[比:](?:[{_HAN}]|\d+)){{1,3}}(?!\d)")
+_RATIO_SIGN = re.compile("[比:]")
+_HALF = re.compile(r"一半|半数|减半|对半")
 _LATE = re.compile(r"(?:下午|傍晚|晚上?|夜里)$")
 _QUOTED = re.compile(r'"([^"]{2,24})"|《([^》]{2,40})》')
 _LATIN = re.compile(r"[a-z][a-z0-9.+-]+")
@@ -105,6 +111,15 @@ class Quantity:
     low: float
     high: float
 
+    @property
+    def counted(self) -> bool:
+        """Whether it may have been counted in a text that only lists: 三个县 where three are named."""
+        if self.ordinal:
+            return self.value == 1  # 首批 is 第一批
+        return self.value == 1 or (
+            self.value <= _COUNTABLE and self.value.is_integer() and self.unit in ("", "人")
+        )
+
     def same(self, other: Quantity) -> bool:
         """Whether ``other`` bears this out: an equal value, or one that is meant by this round one, with units that
         do not differ or can be converted (72 hours are 3 days)."""
@@ -118,6 +133,10 @@ class Quantity:
                 value /= _CONVERTED[self.unit, other.unit]
             else:
                 return False
+        return self.means(value)
+
+    def means(self, value: float) -> bool:
+        """Whether the value is this one, or one that it stands for as a round number."""
         return isclose(self.value, value, rel_tol=1e-6) or self.low <= value <= self.high
 
 
@@ -126,19 +145,26 @@ def quantities(text: str) -> tuple[Quantity, ...]:
     """The numbers in ``text``, Arabic or Chinese, in reading order. A bare 一 and words such as 统一 are none."""
     folded = fold(text)
     fixed = [m.span() for m in _FIXED.finditer(folded)]
-    found = []
+    found: list[Quantity] = []
+    for ratio in _RATIO.finditer(folded):
+        parts = [number(part) or 0.0 for part in _RATIO_SIGN.split(ratio[0])]
+        if sum(parts) in (10, 100):  # 四比六: 40% and 60%
+            shares = [100 * part / sum(parts) for part in parts]
+            found += [Quantity(share, "%", *ratio.span(), False, share, share) for share in shares]
+    for match in _HALF.finditer(folded):
+        found.append(Quantity(50, "%", *match.span(), False, 50, 50))
     for match in _NUMBER.finditer(folded):
         if match["han"] and any(a < match.end("han") and match.start("han") < b for a, b in fixed):
             continue
         read = _read(match)
         if read is not None:
             value, unit = read
-            start, end = match.start(), _end(match)
+            start, end = match.start(), match.end()
             if unit == "时" and value < 12 and _LATE.search(folded[max(0, start - 3) : start]):
                 value += 12
             low, high = _meant(value, match, folded[max(0, start - 3) : start], folded[end : end + 2])
             found.append(Quantity(value, unit, start, end, bool(match["ordinal"]), low, high))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda q: q.start))
 
 
 def _meant(value: float, match: re.Match[str], before: str, after: str) -> tuple[float, float]:
@@ -153,11 +179,6 @@ def _meant(value: float, match: re.Match[str], before: str, after: str) -> tuple
     if _ROUGHLY.search(before) or _LEFT_AND_RIGHT.match(after):
         return value - about, value + about
     return value, value
-
-
-def _end(match: re.Match[str]) -> int:
-    """The end of the number with its unit, without the character looked at behind it."""
-    return match.end() if match["after"] is None else match.start("after")
 
 
 def _step(value: float) -> float:
@@ -275,6 +296,22 @@ def modality(text: str) -> frozenset[str]:
 
 
 def missing(stated: Iterable[Quantity], given: Iterable[Quantity]) -> list[Quantity]:
-    """The quantities stated that are not among those given."""
+    """The quantities stated that are neither among those given nor follow from two of them."""
     held = list(given)
-    return [q for q in stated if not any(q.same(other) for other in held)]
+    return [q for q in stated if not any(q.same(other) for other in held) and not _follows(q, held)]
+
+
+def _follows(stated: Quantity, given: Sequence[Quantity]) -> bool:
+    """Whether a number is the sum or the difference of two that are given in its unit, or the share of one in another."""
+    if stated.ordinal or len(given) > _MANY:
+        return False
+    for a, b in combinations([q for q in given if not q.ordinal], 2):
+        small, large = sorted((a.value, b.value))
+        reckoned: list[float] = []
+        if a.unit == b.unit == stated.unit != "":
+            reckoned += [large + small, large - small]
+        if a.unit == b.unit and stated.unit == "%" and small > _COUNTABLE:
+            reckoned.append(round(100 * small / large, 1))
+        if any(map(stated.means, reckoned)):
+            return True
+    return False

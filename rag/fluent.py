@@ -1,21 +1,19 @@
 """A language model's answer: drafted from numbered evidence, each sentence verified before it is shown, and given up where
 too little of it stands.
 
-The answer that needs no model (the extract) is known before. It decides two things. A model's answer that rests on none of
-the extract's evidence is not taken, and whether to refuse is decided by both: docs/language-models.md has the figures that
-these rules were chosen by.
+The answer that needs no model (the extract) is known before: ``rag.judge`` compares the two. Whether to refuse is decided
+by both, too.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from rag.cite import Numbering
 from rag.errors import LanguageModelError
-from rag.extract import Part
 from rag.generate import Draft, Numbered, drafts, prompt, refuses
 from rag.llm import LanguageModel
 from rag.records import AnswerSentence, Cited, Said
@@ -24,7 +22,6 @@ from rag.verify import Checker, Verifier, connects, support
 _LOG = logging.getLogger(__name__)
 # Of ``refuse_below``: the confidence from which on a model's refusal does not count, and below which none is asked.
 OVERRULED, ASKED = 1.2, 0.7
-_STANDS = 0.5  # share of the answer's characters that must be supported
 _LONGEST = 4_000  # characters of an answer, after which the model is not listened to
 
 
@@ -49,17 +46,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class Fluent:
-    """One question put to the model. ``turn`` is held while something is computed, not while the model is waited for."""
+    """One question put to the model. ``judged`` says why what was written is not taken, given the sentences and the
+    characters dropped; ``turn`` is held while something is computed, not while the model is waited for."""
 
     model: LanguageModel
     checker: Checker
     numbering: Numbering
     turn: AbstractContextManager[object]
+    judged: Callable[[Sequence[AnswerSentence], int], str]
     drop_unsupported: bool = False
 
-    def answer(
-        self, question: str, shown: Numbered, extract: Sequence[Part], outcome: Outcome
-    ) -> Iterator[Cited | Said | None]:
+    def answer(self, question: str, shown: Numbered, outcome: Outcome) -> Iterator[Cited | Said | None]:
         """The events of the answer, None while the model is waited for; what came of it is in ``outcome``."""
         read = dropped = 0
         verifier = Verifier(shown.sources, self.checker, question)
@@ -90,7 +87,8 @@ class Fluent:
             _LOG.warning("%s", error)
             outcome.given_up = error.problem
         if not outcome.given_up and not outcome.refused:
-            outcome.given_up = self._judged(outcome.sentences, dropped, extract)
+            with self.turn:
+                outcome.given_up = self.judged(outcome.sentences, dropped)
 
     def _verified(
         self, draft: Draft, verifier: Verifier, shown: Numbered
@@ -109,18 +107,3 @@ class Fluent:
             draft.text, tuple(c.n for c in cited), "quoted" if quoted else "supported", draft.kind
         )
         return sentence, list(map(Cited, fresh))
-
-    def _judged(self, said: Sequence[AnswerSentence], dropped: int, extract: Sequence[Part]) -> str:
-        """Why the answer is not taken; "" where it is."""
-        stands = sum(len(s.text) for s in said if s.citations)
-        falls = dropped + sum(len(s.text) for s in said if s.support == "unsupported")
-        if not stands:
-            return "模型的回答没有一句有依据 (nothing in the model's answer is supported)"
-        if stands < _STANDS * (stands + falls):
-            return "模型的回答大半没有依据 (most of the model's answer is unsupported)"
-        wanted = [(e.passage.document, e.span) for part in extract for e in part.evidence]
-        cited = self.numbering.given
-        shared = sum(any(c.document == d and c.overlap(span) for c in cited) for d, span in wanted)
-        if wanted and shared < max(1, len(wanted) // 2):
-            return "模型的回答漏了主要依据 (the model's answer misses the main evidence)"
-        return ""

@@ -14,12 +14,15 @@ from typing import Literal
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from rag.extract import Evidence, readable
-from rag.lexicon import natural
+from rag.intent import asks
+from rag.lexicon import content, natural
 from rag.records import Passage, Span, Turn
 from rag.verify import Paths, Source
 
 _OVERHEAD = 420  # tokens of the prompt around evidence and question
 _EVIDENCE = 6_000  # characters of evidence at most: more dilutes what matters
+_CONDENSED = 300  # characters of a question that stands alone
+_KEPT = 0.5  # share of a question's words that it keeps
 _LONGEST = 400  # characters of a sentence of the answer, after which it is cut
 
 INSTRUCTIONS = """你是文档问答助手。只根据下面编号的证据回答问题。
@@ -102,13 +105,17 @@ def condensing(history: Sequence[Turn], question: str) -> list[BaseMessage]:
     return [SystemMessage(CONDENSE), HumanMessage("\n".join([*turns, f"用户（最后一问）：{question}"]))]
 
 
-def condensed(reply: str, longest: int) -> str | None:
-    """The question in a model's reply; None where it holds none that can be used."""
+def condensed(reply: str, question: str, longest: int) -> str | None:
+    """The question in a model's reply; None where it holds none that can be used: one that asks, keeps most of the words
+    of ``question`` and adds what it refers to."""
     lines = [line.strip() for line in _THOUGHT.sub("", reply).splitlines() if line.strip()]
     if len(lines) != 1:
         return None
     text = re.sub(r"^(?:改写后的?问题|问题|用户)\s*[：:]\s*", "", lines[0]).strip('"“” ')
-    return text if 2 <= len(text) <= min(longest, 300) else None
+    if not 2 <= len(text) <= min(longest, _CONDENSED) or not asks(text):
+        return None
+    own, new = set(content(question)), set(content(text))
+    return text if new - own and len(own & new) >= _KEPT * len(own) else None
 
 
 def _inert(text: str) -> str:
@@ -117,9 +124,7 @@ def _inert(text: str) -> str:
 
 # -- the answer ---------------------------------------------------------------------------------------------
 
-_MARK = (
-    r"[\[［【]\^?\s*(?:证据|句|来源|ID\s*:)?\s*(\d{1,4}(?:\s*[,，、\-–~]\s*(?:证据)?\d{1,4})*)\s*\^?[\]］】]"
-)
+_MARK = r"[\[［【]\^?\s*(?:证据|句|来源|ID\s*:)?\s*-?(\d{1,4}(?:\s*[,，、\-–~]\s*(?:证据)?\d{1,4})*)\s*\^?[\]］】]"
 _MARKS = re.compile(_MARK, re.IGNORECASE)
 _END = re.compile(
     rf"(?:(?:[。！？?]|!(?!\[))+[”’」』）)\"]*|(?<=[a-z\]])\.(?=\s)|\n)(?:[ \t]*{_MARK})*", re.IGNORECASE

@@ -42,6 +42,11 @@ _FRAME = re.compile(
 )
 
 
+def asks(text: str) -> bool:
+    """Whether a text asks something."""
+    return bool(_ASKS.search(fold(text))) or text.rstrip().endswith(("？", "?", "吗", "呢"))
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """``count`` is the number of items that the question names (哪四个方面: 4). ``form`` is what a sentence

@@ -111,6 +111,11 @@ def tokens(text: str) -> tuple[str, ...]:
     return (*found, *(b for b in bigrams(text) if b not in known))
 
 
+def content(text: str) -> list[str]:
+    """The words of ``text`` that say something, in order."""
+    return [word for word in words(text) if word not in STOPWORDS]
+
+
 def terms(question: str) -> list[str]:
     """The words of a question that say what it is about, each once."""
-    return [w for w in dict.fromkeys(words(question)) if w not in STOPWORDS]
+    return list(dict.fromkeys(content(question)))

@@ -17,7 +17,7 @@ from typing import Protocol
 from rag.claims import missing, modality, names, negations, quantities
 from rag.clauses import clauses
 from rag.fold import squeeze
-from rag.lexicon import STOPWORDS, fold, words
+from rag.lexicon import content, fold
 from rag.records import Citation, Span, Support
 
 _MARKER = re.compile(
@@ -100,7 +100,7 @@ class Verifier:
         """A name in ``question`` that some source has may be repeated beside any source; a number may not."""
         self._sources = tuple(sources)
         self._checker = checker
-        self._words = [set(_content(source.text)) for source in self._sources]
+        self._words = [set(content(source.text)) for source in self._sources]
         self._everything = self._joined(range(len(self._sources)))
         strange = absent(question, self._everything)
         self._asked = " ".join(name for name in names(question) if name not in strange)
@@ -150,16 +150,17 @@ class Verifier:
 
     def _nearest(self, sentence: str, places: Sequence[int]) -> list[int]:
         """Those of the sources that share words with the sentence, the most first."""
-        said = set(_content(sentence))
+        said = set(content(sentence))
         shared = {i: len(said & self._words[i]) for i in places}
         return sorted((i for i in places if shared[i]), key=lambda i: (-shared[i], i))
 
 
 def absent(sentence: str, source: Source, known: str = "") -> list[str]:
-    """The numbers, names and quotations of ``sentence`` that the source does not have; names in ``known`` do not count."""
+    """The numbers, names and quotations of ``sentence`` that the source does not have. Names in ``known`` do not count,
+    nor does a small number of things, which the source may list and not count."""
     text = source.known
     folded = fold(sentence)
-    lost = missing(quantities(sentence), quantities(text))
+    lost = [q for q in missing(quantities(sentence), quantities(text)) if not q.counted]
     held = squeeze(fold(text + "\n" + known))[0]
     strange = [n for n in names(sentence) if squeeze(n)[0] not in held]
     return [folded[q.start : q.end].strip() for q in lost] + sorted(strange)
@@ -167,7 +168,7 @@ def absent(sentence: str, source: Source, known: str = "") -> list[str]:
 
 def connects(sentence: str) -> bool:
     """Whether a sentence only leads on (具体如下：) and says nothing that could be true or false."""
-    return len(fold(sentence)) <= 24 and not _content(_LEADS.sub("", fold(sentence)))
+    return len(fold(sentence)) <= 24 and not content(_LEADS.sub("", fold(sentence)))
 
 
 _LEADS = re.compile(
@@ -175,10 +176,6 @@ _LEADS = re.compile(
     r"具体(?:内容|措施|做法|要求|来说|而言)?(?:如下|包括|有|是)?|主要(?:包括|有|是)?|以下(?:几|方面|内容|措施|要点|几个方面|几点)*|如下|包括|答案|回答|问题|可以|得出|"
     r"分为|方面|几个|几点|the answer is|as follows|according to the (?:text|documents?))[：:,，]*"
 )
-
-
-def _content(text: str) -> list[str]:
-    return [w for w in words(text) if w not in STOPWORDS]
 
 
 # -- a checker that needs no model --------------------------------------------------------------------------
@@ -221,18 +218,18 @@ def _pairs(text: str) -> set[str]:
 
 def _share(text: str, held: set[str]) -> float | None:
     """The share of the words of ``text`` whose characters, two by two, mostly stand in the text behind ``held``."""
-    content = [w for w in _content(text) if not w.isdigit()]
-    if not content:
+    telling = [w for w in content(text) if not w.isdigit()]
+    if not telling:
         return None
     found = 0.0
-    for word in content:
+    for word in telling:
         own = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
         found += len(word) * sum(p in held for p in own) / len(own)
-    return found / sum(map(len, content))
+    return found / sum(map(len, telling))
 
 
 def _aligned(sentence: str, text: str) -> str:
     """The clauses of ``text`` that share words with ``sentence``."""
-    said = set(_content(sentence))
+    said = set(content(sentence))
     parts = [text[c.start : c.end] for c in clauses(text, Span(0, len(text)))]
-    return "".join(p for p in parts if said & set(_content(p)))
+    return "".join(p for p in parts if said & set(content(p)))

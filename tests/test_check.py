@@ -34,10 +34,8 @@ class Recording:
 
 def test_a_model_reads_the_text_below_title_and_innermost_heading() -> None:
     model = Recording(0.7)
-    assert ModelChecker(model).supports([("補助５萬元。", SOURCE)]) == [0.7]
-    assert model.asked == [
-        ("补助5万元。", "关于社区食堂的意见 (一)标准", "每家食堂一次性补助5万元,由县财政从2026年起列入预算。")
-    ]
+    assert ModelChecker(model).supports([("補助5萬元。", SOURCE)]) == [0.7]
+    assert model.asked == [("补助5万元。", "关于社区食堂的意见 (一)标准", SOURCE.text)]
 
 
 def test_a_model_decides_what_numbers_and_names_leave_open() -> None:
@@ -54,7 +52,7 @@ def test_a_model_decides_what_numbers_and_names_leave_open() -> None:
     "sentence, supported",
     [
         ("一家食堂可以一次性得到5万元补助。", True),
-        ("食堂的补助由县财政列入预算。", True),
+        ("从2026年起，食堂的补助列入县财政预算。", True),
         ("这笔补助由省财政列入预算。", False),
         ("每家食堂每年补助5万元，连续补三年。", False),
         ("食堂补助不列入县财政预算。", False),

@@ -88,9 +88,18 @@ def test_a_refusal_is_told_from_an_answer(text: str, yes: bool) -> None:
     assert refuses(text) is yes
 
 
-def test_a_condensed_question_is_one_line() -> None:
-    assert condensed("改写后的问题：护理员入职奖励多少钱？\n", 2000) == "护理员入职奖励多少钱？"
-    assert condensed("<think>想</think>奖励多少？", 2000) == "奖励多少？"
-    assert condensed("第一行\n第二行", 2000) is None
-    assert condensed("", 2000) is None
-    assert condensed("长" * 400, 2000) is None
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("改写后的问题：护理员入职奖励多少钱？\n", "护理员入职奖励多少钱？"),
+        ("<think>想</think>护理员的奖励多少？", "护理员的奖励多少？"),
+        ("第一行\n第二行", None),
+        ("", None),
+        ("奖励" * 200 + "多少？", None),
+        ("护理员入职奖励6000元。", None),  # an answer
+        ("它的奖励多少？", None),  # nothing added
+        ("养老服务站设几名站长？", None),  # another question
+    ],
+)
+def test_a_condensed_question_asks_the_same_and_stands_alone(reply: str, expected: str | None) -> None:
+    assert condensed(reply, "它的奖励多少？", 2000) == expected
