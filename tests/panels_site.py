@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlencode
 
 import uvicorn
@@ -17,9 +16,9 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from playwright.sync_api import Page
 
-import ui.app
 from rag.store import Store
 from ui.api import answer_errors
+from ui.chat import STATIC
 from ui.panels import panels
 from ui.service import Service
 
@@ -81,11 +80,13 @@ def serving(store: Store, answers: Sequence[str] = ()) -> Iterator[str]:
     app = FastAPI()
     answer_errors(app)
     app.include_router(panels(Service(OnlyStore(store))))  # type: ignore[arg-type]
-    app.mount("/static", StaticFiles(directory=Path(ui.app.STATIC)))
+    app.mount("/static", StaticFiles(directory=STATIC))
 
     @app.get("/", response_class=HTMLResponse)
     def page(dark: str | None = None) -> str:
-        styles = "".join(f'<link rel="stylesheet" href="static/{name}">' for name in ui.app.STYLES)
+        styles = "".join(
+            f'<link rel="stylesheet" href="static/{name}">' for name in ("base.css", "tree.css", "source.css")
+        )
         return _PAGE.format(styles=styles, theme="dark" if dark is not None else "", answers="".join(answers))
 
     @app.get("/panels.js")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
 PAGE = """<!doctype html><html lang="zh-CN"><head><title>评价</title>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="chat.css"><link rel="stylesheet" href="feedback.css">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="base.css"><link rel="stylesheet" href="feedback.css">
 <script type="module">
   import { feedbackBar } from "./feedback.js";
   const post = (path, body) => fetch(path, {

@@ -21,19 +21,19 @@ from rag.config import Settings
 from rag.ingest import ingest
 from rag.retrieve import HybridRetriever
 from rag.store import Store
-from ui.app import create_app
+from ui.app import create_app, static_folder
 
 pytestmark = pytest.mark.browser
 
 PANEL = """<!doctype html><html lang="zh-CN"><title>文件</title><meta name="viewport" content="width=device-width">
-<link rel="icon" href="data:,"><link rel="stylesheet" href="static/youju/chat.css">
-<link rel="stylesheet" href="static/youju/library.css">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="FOLDER/base.css">
+<link rel="stylesheet" href="FOLDER/library.css">
 <body><main style="height: 100vh; overflow-y: auto; padding: 1rem; box-sizing: border-box; background: var(--paper)">
 </main><script type="module">
-import { libraryPanel } from "./static/youju/library.js";
+import { libraryPanel } from "./FOLDER/library.js";
 window.changes = 0;
 document.querySelector("main").append(libraryPanel({ onChange: () => (window.changes += 1) }));
-</script></body></html>"""
+</script></body></html>""".replace("FOLDER", static_folder())
 
 
 class PausingEncoder(FakeEncoder):

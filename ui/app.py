@@ -48,7 +48,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         app.include_router(library(service, settings))
     app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
-    folder = _folder()
+    folder = static_folder()
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
@@ -90,7 +90,7 @@ def _head(settings: Settings, folder: str) -> str:
     return "".join((documents, *styles, *modules, script, '<link rel="icon" href="data:,">'))
 
 
-def _folder() -> str:
+def static_folder() -> str:
     """The address of the static files, which changes with their content: a browser never mixes two versions."""
     digest = hashlib.sha256()
     for path in sorted(STATIC.iterdir()):
