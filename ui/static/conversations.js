@@ -17,7 +17,10 @@ export function load(id) {
   return found?.form === FORM && Array.isArray(found.exchanges) ? found : null;
 }
 
-export const fresh = () => ({ form: FORM, id: crypto.randomUUID(), title: "", exchanges: [] });
+export const fresh = () => ({ form: FORM, id: identity(), title: "", exchanges: [] });
+
+/** Not crypto.randomUUID, which a page has not that comes over plain HTTP from another machine. */
+const identity = () => [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("-");
 
 /** Stores a conversation under its first question as the title; false where the storage is full or closed. */
 export function save(conversation) {
@@ -30,8 +33,25 @@ export function save(conversation) {
 }
 
 export function remove(id) {
-  localStorage.removeItem(key(id));
-  write(LIST, list().filter((entry) => entry.id !== id));
+  write(LIST, list().filter((entry) => entry.id !== id)) && localStorage.removeItem(key(id));
+}
+
+/** Something short that this tab remembers over a reload; nothing where its storage is closed. */
+export function note(name, value) {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {
+    // the tab forgets it
+  }
+}
+
+/** What the tab noted under a name, or an empty text. */
+export function noted(name) {
+  try {
+    return sessionStorage.getItem(name) ?? "";
+  } catch {
+    return "";
+  }
 }
 
 function read(name) {

@@ -4,12 +4,13 @@ import { answerElement, citationLink, draftElement, failureElement, plainText, s
 import * as conversations from "./conversations.js";
 import { $, both, button, el } from "./dom.js";
 import { feedbackBar } from "./feedback.js";
-import { events, post, reconnected } from "./server.js";
+import { events, post, reconnected, request } from "./server.js";
 import { chosen, clearScope, scope, untick } from "./tree.js";
 
 const REMEMBERED = 12; // exchanges that go along with a question
 const PATIENCE = 60; // seconds to wait for a server that went away
 const NEARBY = 10; // places of a refusal that are kept
+const OUTDATED = [404, 422]; // what the server says to citations of documents that are gone or changed
 
 let conversation = conversations.fresh();
 let running = null; // the AbortController of the question being answered
@@ -25,10 +26,10 @@ export function mountTalk(element) {
   box.addEventListener("input", grow);
   document.addEventListener("youju:scope", showScope);
   document.addEventListener("youju:ask-about", (event) => askAbout(event.detail));
-  window.addEventListener("pagehide", () => sessionStorage.setItem("youju-draft", box.value));
-  box.value = sessionStorage.getItem("youju-draft") ?? "";
+  window.addEventListener("pagehide", () => conversations.note("youju-draft", box.value));
+  box.value = conversations.noted("youju-draft");
   grow();
-  open(conversations.load(sessionStorage.getItem("youju-current")) ?? conversation);
+  open(conversations.load(conversations.noted("youju-current")) ?? conversation);
 }
 
 /** The list of conversations, to reopen and to delete, with the buttons above it. */
@@ -121,12 +122,15 @@ function showScope() {
 
 /** Asks `text` as the exchange number `at`; those from there on are given up for it. */
 async function exchange(at, text, within) {
+  if (running) return;
   const own = conversation;
   own.exchanges.splice(at);
   const asked = { question: text, within, answer: null, failure: "" };
   own.exchanges.push(asked);
   const control = (running = new AbortController());
   place.dataset.running = "";
+  notice("", "");
+  keep(own);
   const shown = show();
   const answer = { sentences: [], citations: [] };
   try {
@@ -135,22 +139,27 @@ async function exchange(at, text, within) {
     if (control.signal.aborted) asked.answer = { ...answer, stopped: true };
     else asked.failure = error.message;
   }
-  if (running === control) {
-    running = null;
-    delete place.dataset.running;
+  running = null;
+  delete place.dataset.running;
+  if (own !== conversation) {
+    keep(own);
+    return;
   }
+  notice("", "");
   keep(own);
-  if (own !== conversation) return;
-  show();
+  shown.replaceWith(exchangeElement(asked, at));
   announce(asked);
   if (asked.answer && !asked.answer.stopped) suggest(asked);
 }
 
-/** Reads the events of an answer into `asked.answer`. Where the connection is lost, asks once more when it is back. */
-async function answered(asked, answer, shown, signal, retries = 1) {
+/**
+ * Reads the events of an answer into `asked.answer`. Where the connection is lost, asks once more when it is back; where
+ * the server refuses the earlier citations, asks once more with those whose documents are still as they were.
+ */
+async function answered(asked, answer, shown, signal, { retries = 1, sent = body(asked) } = {}) {
   const draft = () => $(".answering", shown).replaceWith(draftElement(answer));
   try {
-    for await (const [name, data] of events("api/ask", body(asked), signal)) {
+    for await (const [name, data] of events("api/ask", sent, signal)) {
       if (name === "citation") answer.citations.push(data);
       else if (name === "sentence") answer.sentences.push(data);
       else if (name === "discarded") Object.assign(answer, { sentences: [], citations: [] });
@@ -158,30 +167,50 @@ async function answered(asked, answer, shown, signal, retries = 1) {
       if (name === "sentence" || name === "discarded") draft();
     }
   } catch (error) {
+    const cited = OUTDATED.includes(error.status) ? await unchanged(asked) : sent.cited;
+    if (cited.length < sent.cited.length) {
+      await answered(asked, answer, shown, signal, { retries, sent: { ...sent, cited } });
+      return;
+    }
     if (!error.lost || !retries) throw error;
     notice("连接断了，正在重新连接……", "Connection lost, reconnecting…");
     if (!(await reconnected(PATIENCE, signal))) throw error;
     notice("已重新连接，正在再问一次。", "Connected again, asking again.");
     Object.assign(answer, { sentences: [], citations: [] });
     draft();
-    await answered(asked, answer, shown, signal, retries - 1);
-    notice("", "");
+    await answered(asked, answer, shown, signal, { retries: retries - 1, sent });
   }
 }
 
+const before = (asked) =>
+  conversation.exchanges.slice(0, conversation.exchanges.indexOf(asked)).filter((e) => e.answer);
+
+/** The citations before an exchange, each number once. */
+function citedBefore(asked) {
+  const numbered = new Map(before(asked).flatMap((e) => e.answer.citations.map((c) => [c.n, c])));
+  return [...numbered.values()];
+}
+
+const placed = ({ n, document, start, end }) => ({ n, document, start, end });
+
+/** Those citations before an exchange whose documents are still there, unchanged. */
+async function unchanged(asked) {
+  const { documents } = await (await request("api/documents")).json();
+  const digests = new Map(documents.map(({ name, sha256 }) => [name, sha256]));
+  return citedBefore(asked).filter((c) => digests.get(c.document) === c.sha256).map(placed);
+}
+
 function body(asked) {
-  const before = conversation.exchanges.slice(0, conversation.exchanges.indexOf(asked)).filter((e) => e.answer);
-  const history = before.slice(-REMEMBERED).flatMap((e) => [
+  const history = before(asked).slice(-REMEMBERED).flatMap((e) => [
     { role: "user", content: e.question },
     { role: "assistant", content: spoken(e.answer) || "（没有回答）" },
   ]);
-  const numbered = new Map(before.flatMap((e) => e.answer.citations.map((c) => [c.n, c])));
   return {
     question: asked.question,
     history,
     articles: asked.within.articles,
     within: asked.within.within.map(({ document, start, end }) => ({ document, start, end })),
-    cited: [...numbered.values()].map(({ n, document, start, end }) => ({ n, document, start, end })),
+    cited: citedBefore(asked).map(placed),
     stream: true,
   };
 }
@@ -222,7 +251,8 @@ async function suggest(asked) {
   }
   if (asked === conversation.exchanges.at(-1) && !running) {
     keep(conversation);
-    show();
+    const shown = $("#conversation", place).lastElementChild; // not drawn anew: the reader may be in it
+    if (asked.next.length) shown.append(followUps(asked.next));
   }
 }
 
@@ -391,7 +421,7 @@ async function download(format, exchanges) {
 function open(other) {
   running?.abort();
   conversation = other;
-  sessionStorage.setItem("youju-current", other.id);
+  conversations.note("youju-current", other.id);
   for (const asked of conversation.exchanges) {
     if (!asked.answer && !asked.failure) asked.failure = "页面关闭时还没有答完。(The page was closed before the answer.)";
   }
@@ -401,8 +431,9 @@ function open(other) {
 }
 
 function keep(own) {
+  if (!own.exchanges.length) return; // deleted meanwhile
   if (!conversations.save(own)) {
-    notice("浏览器的存储满了，这次对话没有保存。请删去旧的对话。", "The browser's storage is full.");
+    notice("浏览器的存储满了或不可用，这次对话没有保存。可以删去旧的对话，或把它导出。", "Not kept: storage is full or closed.");
   }
   announceList();
 }
@@ -413,6 +444,7 @@ function showConversations(element) {
   const rows = conversations.list().map((entry) => {
     const current = entry.id === conversation.id && "true";
     const reopen = () => {
+      if (current) return;
       const found = conversations.load(entry.id);
       if (found) open(found);
       else notice("这次对话的记录读不出来。", "This conversation cannot be read.");
@@ -434,7 +466,11 @@ function showConversations(element) {
 
 function erase(id) {
   conversations.remove(id);
-  if (id === conversation.id) open(conversations.fresh());
-  else announceList();
+  if (id !== conversation.id) {
+    announceList();
+    return;
+  }
+  conversation.exchanges = []; // an answer that is still coming must not bring it back
+  open(conversations.fresh());
 }
 
