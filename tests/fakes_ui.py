@@ -191,7 +191,8 @@ class FakeChain:
             yield Done(Answer((sorry,), (), tuple(passages), True, "extractive", {"retrieve": 1.0}))
             return
         said, cited = [], []
-        for n, passage in enumerate((p for p in passages if p.score >= max(2, best - 1)), 1):
+        first = max((c.n for c in question.cited), default=0) + 1
+        for n, passage in enumerate((p for p in passages if p.score >= max(2, best - 1)), first):
             for citation, sentence in _quotes(passage, n):
                 time.sleep(self.pause)
                 cited.append(citation)

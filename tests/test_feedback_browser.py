@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from chat_site import Site, serving
 from fakes_ui import MAX_QUESTION, fake_chain
 from playwright.sync_api import Browser, Page, Route, expect
-from test_chat_browser import Site, serving
 
 from rag.config import Settings
 from rag.feedback import Feedback, FeedbackLog

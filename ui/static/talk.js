@@ -195,9 +195,22 @@ const placed = ({ n, document, start, end }) => ({ n, document, start, end });
 
 /** Those citations before an exchange whose documents are still there, unchanged. */
 async function unchanged(asked) {
-  const { documents } = await (await request("api/documents")).json();
-  const digests = new Map(documents.map(({ name, sha256 }) => [name, sha256]));
-  return citedBefore(asked).filter((c) => digests.get(c.document) === c.sha256).map(placed);
+  const cited = citedBefore(asked);
+  const latest = new Map(cited.map((c) => [c.document, c]));
+  const digests = new Map();
+  for (const [name, citation] of latest) digests.set(name, await digest(citation));
+  return cited.filter((c) => digests.get(c.document) === c.sha256).map(placed);
+}
+
+/** The hash of a citation's document as it is now; null where the document does not have the place. */
+async function digest({ document: name, start, end }) {
+  try {
+    const query = new URLSearchParams({ start, end, context: 0 });
+    return (await (await request(`api/source/${encodeURIComponent(name)}?${query}`)).json()).sha256;
+  } catch (error) {
+    if (OUTDATED.includes(error.status)) return null;
+    throw error;
+  }
 }
 
 function body(asked) {
