@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rag.config import Settings
 from rag.records import Done, Event, Question
 from ui.api import MAX_BODY
 from ui.app import create_app
+from ui.chat import STATIC
 from ui.service import Metrics, Service
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
@@ -381,6 +383,15 @@ def test_the_page_records_and_offers_nothing_of_gradios(client: TestClient) -> N
     assert config["analytics_enabled"] is False
     assert config["footer_links"] == []
     assert not config.get("run_history")
+
+
+def test_the_page_names_its_own_files_in_the_html(client: TestClient) -> None:
+    page = client.get("/", headers={"Accept-Encoding": "gzip"})
+    assert int(page.headers["content-length"]) == len(page.content)
+    head = page.text.split("</head>")[0]
+    for name, link in (("talk.js", 'rel="modulepreload"'), ("base.css", 'rel="preload" as="style"')):
+        (address,) = re.findall(f'<link {link} href="(static/youju-[0-9a-f]{{12}}/{name})">', head)
+        assert client.get(address).text == (STATIC / name).read_text("utf-8")
 
 
 # --- Many at once ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from rag.config import Settings
 from rag.feedback import FeedbackLog
 from ui.api import answer_errors, api, operation
 from ui.chat import STATIC, chat, theme
+from ui.early import EarlyLinks
 from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
@@ -39,6 +40,9 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     )
     # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
     app.add_middleware(CORSMiddleware, allow_origins=())
+    folder = static_folder()
+    files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
+    app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
     answer_errors(app)
     app.include_router(operation(service))
     app.include_router(panels(service, settings.allow_upload))
@@ -48,7 +52,6 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         app.include_router(library(service, settings))
     app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
-    folder = static_folder()
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
@@ -80,14 +83,11 @@ def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManage
 
 
 def _head(settings: Settings, folder: str) -> str:
-    """The page's own styles and scripts, all asked for at once."""
+    """The page's own styles and script, after Gradio's."""
     documents = '<meta name="youju-library" content="allowed">' if settings.allow_upload else ""
     styles = (f'<link rel="stylesheet" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.css")))
-    modules = (
-        f'<link rel="modulepreload" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.js"))
-    )
     script = f'<script type="module" src="{folder}/chat.js"></script>'
-    return "".join((documents, *styles, *modules, script, '<link rel="icon" href="data:,">'))
+    return "".join((documents, *styles, script, '<link rel="icon" href="data:,">'))
 
 
 def static_folder() -> str:

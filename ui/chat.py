@@ -22,7 +22,7 @@ _BARE: dict[str, Any] = {"apply_default_css": False, "js_on_load": None}
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's plainest theme over system fonts; the look itself is in ``chat.css``."""
+    """Gradio's plainest theme over system fonts; the look itself is in the page's own style sheets."""
     return gr.themes.Base(primary_hue="blue", neutral_hue="stone", font=_SANS, font_mono=_MONO)
 
 

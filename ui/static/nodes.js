@@ -32,8 +32,16 @@ function documentNode([name, groups]) {
     const group = category === null ? made : new Node("category", category, made);
     if (group !== made) made.children.push(group);
     for (const article of articles) group.children.push(articleNode(article, group));
+    reach(group);
   }
-  return made;
+  return reach(made);
+}
+
+/** A document or category reaches from its first article to its last. */
+function reach(each) {
+  each.start = each.children[0].start;
+  each.end = each.children.at(-1).end;
+  return each;
 }
 
 function articleNode([number, title, start, end, sections], parent) {
@@ -85,10 +93,6 @@ function stateOf(each) {
 export function ticked(nodes) {
   return nodes.flatMap((each) => (each.state === "on" ? [each] : each.state === "some" ? ticked(each.children) : []));
 }
-
-/** The same as articles and sections alone. */
-export const tickedTexts = (nodes) =>
-  ticked(nodes).flatMap((each) => (holdsText(each) ? [each] : [...walk([each])].filter((n) => n.kind === "article")));
 
 // --- Search -----------------------------------------------------------------------------------------------
 

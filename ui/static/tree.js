@@ -2,7 +2,7 @@
 // Only rows that are open exist as elements, so that tens of thousands of sections cost nothing.
 
 import { $, $$, both, button, el, failureNote, placeLink } from "./dom.js";
-import { build, fold, parts, search, tick, ticked, tickedTexts, walk } from "./nodes.js";
+import { build, fold, parts, search, tick, ticked, walk } from "./nodes.js";
 import { samePlace } from "./place.js";
 import { request } from "./server.js";
 
@@ -62,13 +62,16 @@ async function load() {
 
 // --- What is ticked ---------------------------------------------------------------------------------------
 
-/** What the question is restricted to: `{articles: [[document, number]], within: [{document, start, end, title}]}`. */
+/**
+ * What the question is restricted to: `{articles: [[document, number]], within: [{document, start, end, title}]}`.
+ * Documents and categories of several articles are one place each: thousands would be more than a question may name.
+ */
 export function scope() {
-  const texts = tickedTexts(roots);
-  const sections = texts.filter((each) => each.kind === "section");
+  const all = ticked(roots).map((each) => (articlesIn(each) === 1 ? onlyArticle(each) : each));
+  const places = all.filter((each) => each.kind !== "article");
   return {
-    articles: texts.filter((each) => each.kind === "article").map((each) => [each.document, each.number]),
-    within: sections.map((each) => ({ document: each.document, start: each.start, end: each.end, title: name(each) })),
+    articles: all.filter((each) => each.kind === "article").map((each) => [each.document, each.number]),
+    within: places.map((each) => ({ document: each.document, start: each.start, end: each.end, title: name(each) })),
   };
 }
 
