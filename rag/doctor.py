@@ -9,12 +9,14 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from rag.check import support_checker
 from rag.config import Settings
 from rag.errors import YoujuError
 from rag.ingest import sentence_encoder
 from rag.llm import open_model
 from rag.read import NONE, passage_reader
 from rag.store import Store
+from rag.verify import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("知识库 (knowledge base)", _knowledge_base),
         ("阅读模型 (reader)", _reader),
         ("语言模型 (language model)", _language_model),
+        ("核对模型 (checker)", _checker),
     )
     for name, look in parts:
         try:
@@ -68,6 +71,18 @@ def _reader(settings: Settings) -> str:
     begun = time.perf_counter()
     reader.read("试点期多久？", [("", "试点期为三年。", ((0, 7),))])
     return f"{settings.reader}, {(time.perf_counter() - begun) * 1000:.0f} ms"
+
+
+def _checker(settings: Settings) -> str:
+    model = open_model(settings)
+    if model is None:
+        return "没有语言模型, 用不着 (not needed without a language model)"
+    checker = support_checker(settings, model)
+    pair = ("试点为期三年。", Source("试点期为三年。", (("试点办法",),)))
+    checker.supports([pair])
+    begun = time.perf_counter()
+    likely = checker.supports([pair])[0]
+    return f"{settings.checker}: {likely:.2f}, {(time.perf_counter() - begun) * 1000:.0f} ms"
 
 
 def _language_model(settings: Settings) -> str:

@@ -8,6 +8,7 @@ by both, too.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -27,11 +28,13 @@ _LONGEST = 4_000  # characters of an answer, after which the model is not listen
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of asking the model: its sentences, or in ``given_up`` why they are not taken."""
+    """What came of asking the model: its sentences, or in ``given_up`` why they are not taken; and the milliseconds that
+    verifying took."""
 
     sentences: list[AnswerSentence] = field(default_factory=list)
     given_up: str = ""
     refused: bool = False
+    verifying: float = 0.0
 
     @property
     def taken(self) -> bool:
@@ -47,7 +50,7 @@ class Outcome:
 @dataclass(slots=True)
 class Fluent:
     """One question put to the model. ``judged`` says why what was written is not taken, given the sentences and the
-    characters dropped; ``turn`` is held while something is computed, not while the model is waited for."""
+    characters dropped; ``turn`` is held while a sentence is verified, not while the model is waited for."""
 
     model: LanguageModel
     checker: Checker
@@ -72,7 +75,9 @@ class Fluent:
                         outcome.refused = True
                         break
                     with self.turn:
+                        begun = time.perf_counter()
                         sentence, events = self._verified(draft, verifier, shown)
+                        outcome.verifying += (time.perf_counter() - begun) * 1000
                     if sentence is None:
                         dropped += len(draft.text)
                     else:
@@ -87,8 +92,7 @@ class Fluent:
             _LOG.warning("%s", error)
             outcome.given_up = error.problem
         if not outcome.given_up and not outcome.refused:
-            with self.turn:
-                outcome.given_up = self.judged(outcome.sentences, dropped)
+            outcome.given_up = self.judged(outcome.sentences, dropped)
 
     def _verified(
         self, draft: Draft, verifier: Verifier, shown: Numbered

@@ -33,7 +33,7 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     ingest([file], Settings(kb=kb), FakeEncoder())
 
     def found(**options: object) -> dict[str, Finding]:
-        settings = Settings(**{"kb": kb, "reader": "none", "llm_retries": 0, **options})  # type: ignore[arg-type]
+        settings = Settings(**{"kb": kb, "reader": "none", "checker": "lexical", "llm_retries": 0, **options})  # type: ignore[arg-type]
         return {finding.part.split()[0]: finding for finding in examine(settings)}
 
     return found
@@ -41,10 +41,10 @@ def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
 
 def test_what_is_in_order_says_what_it_is(examined: Examine) -> None:
     found = examined()
-    assert list(found) == ["嵌入模型", "知识库", "阅读模型", "语言模型"]
+    assert list(found) == ["嵌入模型", "知识库", "阅读模型", "语言模型", "核对模型"]
     assert all(finding.ok and not finding.remedy for finding in found.values())
     assert "1 份文档, 1 篇文章" in found["知识库"].detail
-    assert "回答为原文摘录" in found["语言模型"].detail
+    assert "回答为原文摘录" in found["语言模型"].detail and "用不着" in found["核对模型"].detail
 
 
 def test_a_model_that_answers_is_timed(examined: Examine) -> None:
@@ -53,6 +53,15 @@ def test_a_model_that_answers_is_timed(examined: Examine) -> None:
     assert finding.ok and f"openai:scripted @ {server.address}" in finding.detail
     first = float(finding.detail.split("首字 ")[1].split(" s")[0])
     assert 0.2 <= first < 5
+
+
+def test_the_checker_is_tried_where_a_model_writes(examined: Examine) -> None:
+    with ScriptedServer([Reply("是")]) as server:
+        options = {"llm": "openai:scripted", "llm_base_url": server.address}
+        assert examined(**options)["核对模型"].detail.startswith("lexical: 0.")
+        assert examined(checker="llm", **options)["核对模型"].detail.startswith("llm: 1.00")
+        missing = examined(checker="nobody/none", **options)["核对模型"]
+    assert not missing.ok and "YOUJU_CHECKER" in missing.remedy
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,7 @@ def test_the_command_prints_each_part_and_fails_where_one_does(
 ) -> None:
     monkeypatch.setenv("YOUJU_READER", "none")
     good = CliRunner().invoke(app, ["doctor", "--kb", str(tmp_path / "kb"), "--json"])
-    assert good.exit_code == 0 and [f["ok"] for f in json.loads(good.stdout)] == [True] * 4
+    assert good.exit_code == 0 and [f["ok"] for f in json.loads(good.stdout)] == [True] * 5
     bad = CliRunner().invoke(app, ["doctor", "--kb", str(tmp_path / "none")])
     assert bad.exit_code == 1 and "知识库" in bad.output and "youju ingest" in bad.output
 
