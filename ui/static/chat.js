@@ -9,7 +9,7 @@ import { ask, citationOf, mountConversations, mountTalk } from "./talk.js";
 import { mountTree, reloadTree } from "./tree.js";
 
 const root = document.documentElement;
-const drawers = window.matchMedia("(max-width: 1100px)");
+const drawers = window.matchMedia("(max-width: 68.75em)");
 
 // --- Drawers ----------------------------------------------------------------------------------------
 
@@ -27,7 +27,7 @@ const drawerOpen = () => drawers.matches && root.dataset.documents === "open";
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("#show-documents, #close-documents")) toggleDocuments();
-  else if (event.target.closest("#shade")) drawerOpen() ? toggleDocuments() : closeSource();
+  else if (event.target.closest("#shade")) (drawerOpen() ? toggleDocuments : closeSource)();
 });
 
 document.addEventListener("keydown", (event) => {

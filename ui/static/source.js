@@ -10,7 +10,7 @@ import { request } from "./server.js";
 const CLOSE = { id: "close-source", class: "close", "aria-label": "关闭原文 Close" };
 const LINKS = "a[href^='#document=']";
 const root = document.documentElement;
-const drawers = window.matchMedia("(max-width: 1100px)");
+const drawers = window.matchMedia("(max-width: 68.75em)");
 
 let panel; // the element that holds it all
 let shown = ""; // the hash of the place that is open

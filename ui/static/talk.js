@@ -103,7 +103,7 @@ function showScope() {
       untick(id);
       question().focus();
     };
-    return el("button", { type: "button", class: "chip", title: "取消 Remove", onclick: remove }, title);
+    return el("button", { type: "button", class: "chip", title: `取消 Remove：${title}`, onclick: remove }, title);
   });
   bar.replaceChildren();
   if (!chips.length) return;
