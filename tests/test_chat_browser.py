@@ -263,7 +263,7 @@ def test_enter_sends_and_only_enter(page: Page, site: Site) -> None:
 
 def test_errors_are_said_in_the_page_and_the_conversation_goes_on(page: Page, pages: Pages) -> None:
     failed = ask(page, BROKEN, ".failure")
-    expect(failed).to_contain_text("请再问一次")
+    expect(failed).to_contain_text("请再试一次")
     expect(failed).not_to_contain_text("fake breaks")
     expect(failed.get_by_role("button", name="再问一次")).to_be_visible()
     expect(ask(page, "问" * (MAX_QUESTION + 1), ".failure")).to_contain_text("最多 200 字")
