@@ -19,6 +19,7 @@ from ui.chat import STATIC, chat, theme
 from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
+from ui.openai import openai_compatible
 from ui.panels import panels
 from ui.service import Answering, Service
 from ui.suggest import suggestions
@@ -48,6 +49,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         app.include_router(library(service, settings))
     app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
+    app.mount("/v1", openai_compatible(service, settings.max_question))
     folder = static_folder()
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
