@@ -208,6 +208,12 @@ class AnswerSentence:
         """The sentence with its citation marks, as plain text."""
         return self.text + "".join(f"[{n}]" for n in self.citations)
 
+    def gap(self, before: AnswerSentence | None) -> str:
+        """What plain text puts between ``before`` and this sentence: list items stand each on a line of their own."""
+        if self.kind == "item":
+            return "\n- " if before else "- "
+        return "\n" if before and before.kind == "item" else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -251,16 +257,8 @@ class Answer:
     @property
     def text(self) -> str:
         """Sentences with their citation marks; list items each on a line of their own."""
-        parts: list[str] = []
-        for sentence in self.sentences:
-            line = sentence.rendered()
-            if sentence.kind == "item":
-                parts.append("\n- " + line)
-            elif parts and parts[-1].startswith("\n- "):
-                parts.append("\n" + line)
-            else:
-                parts.append(line)
-        return "".join(parts).strip()
+        pairs = zip((None, *self.sentences), self.sentences, strict=False)
+        return "".join(sentence.gap(before) + sentence.rendered() for before, sentence in pairs).strip()
 
     def as_json(self) -> dict[str, Any]:
         return {

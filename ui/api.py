@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain as chained
 from typing import Annotated, Any, Literal
 
@@ -39,6 +39,7 @@ from ui.service import Metrics, Service
 
 MAX_BODY = 1_000_000  # bytes
 MAX_CONTEXT = 5_000  # characters on each side of a source span
+MAX_TURNS, MAX_TURN = 100, 20_000  # earlier messages, and characters of one
 _LOG = logging.getLogger(__name__)
 
 
@@ -66,7 +67,7 @@ class TurnIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Literal["user", "assistant"]
-    content: Text = Field(max_length=20_000)
+    content: Text = Field(max_length=MAX_TURN)
 
 
 class PlaceIn(BaseModel):
@@ -89,7 +90,7 @@ class AskIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     question: Text
-    history: list[TurnIn] = Field(default_factory=list, max_length=100)
+    history: list[TurnIn] = Field(default_factory=list, max_length=MAX_TURNS)
     articles: list[Number | tuple[Text, Number]] = Field(default_factory=list, max_length=1_000)
     within: list[PlaceIn] = Field(default_factory=list, max_length=1_000)
     cited: list[CitedIn] = Field(default_factory=list, max_length=500)
@@ -141,7 +142,7 @@ def api(service: Service, max_question: int) -> FastAPI:
     @app.get("/search")
     def search(q: str, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
         """The passages nearest to a question."""
-        _check_length(q, max_question)
+        check_length(q, max_question)
         return JSONResponse({"passages": [p.as_json() for p in service.search(q, limit)]})
 
     return app
@@ -211,7 +212,7 @@ def places(service: Service, wanted: Sequence[PlaceIn]) -> list[tuple[Document, 
 
 def _question(body: AskIn, service: Service, max_question: int) -> Question:
     """The question that a request asks. Raises ApiError where it names what there is not."""
-    _check_length(body.question, max_question)
+    check_length(body.question, max_question)
     _check_articles(body.articles, service)
     return Question(
         body.question,
@@ -267,7 +268,8 @@ def _citation(n: int, document: Document, span: Span, stored: StoredArticle | No
     )
 
 
-def _check_length(question: str, longest: int) -> None:
+def check_length(question: str, longest: int) -> None:
+    """Raises ApiError for an empty question (422), or one of more than ``longest`` characters (413)."""
     if not question.strip():
         raise ApiError(422, "empty_question", "问题是空的，请写下要问的内容 (the question is empty)")
     if len(question) > longest:
@@ -339,18 +341,6 @@ def sse(number: int, name: str, data: dict[str, Any]) -> str:
 # --- Errors ------------------------------------------------------------------------------------------
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Let every error of ``app`` be answered as JSON."""
-    for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
-        app.add_exception_handler(kind, _answer_error)
-
-
-def _answer_error(request: Request, error: Exception) -> Response:
-    status, content = described(error)
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return JSONResponse(content, status_code=status, headers=headers)
-
-
 def described(error: Exception) -> tuple[int, dict[str, Any]]:
     """Status and body for an error; what nobody foresaw is logged and not shown."""
     match error:
@@ -382,15 +372,29 @@ def described(error: Exception) -> tuple[int, dict[str, Any]]:
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
+Told = Callable[[Exception], tuple[int, dict[str, Any]]]  # status and body for an error
+
+
+def answer_errors(app: FastAPI, told: Told = described) -> None:
+    """Let every error of ``app`` be answered as JSON, in the shape that ``told`` gives it."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        status, content = told(error)
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return JSONResponse(content, status_code=status, headers=headers)
+
+    for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
+        app.add_exception_handler(kind, answer)
+
 
 # --- Middleware --------------------------------------------------------------------------------------
 
 
 class LimitedBody:
-    """Refuses a request body of more than ``limit`` bytes, announced or not."""
+    """Refuses a request body of more than ``limit`` bytes, announced or not; ``told`` shapes the error."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
-        self.app, self.limit = app, limit
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY, told: Told = described) -> None:
+        self.app, self.limit, self.told = app, limit, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -398,7 +402,7 @@ class LimitedBody:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdigit() and int(announced) > self.limit:
-            status, content = described(_too_large(self.limit))
+            status, content = self.told(_too_large(self.limit))
             await JSONResponse(content, status_code=status)(scope, receive, send)
             return
         await self.app(scope, limited(receive, self.limit, _too_large(self.limit)), send)

@@ -20,6 +20,7 @@ from ui.early import EarlyLinks
 from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
+from ui.openai import openai_compatible
 from ui.panels import panels
 from ui.service import Answering, Service
 from ui.suggest import suggestions
@@ -52,6 +53,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         app.include_router(library(service, settings))
     app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
+    app.mount("/v1", openai_compatible(service, settings.max_question))
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
