@@ -36,6 +36,7 @@ test: setup $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/oxlint --deny-warnings ui eval
 	$(BIN)/python -m pytest
 
 clean:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, cast, get_
 
 import typer
 
-from rag.cli import Kb, one_line_errors
+from rag.cli import Json, Kb, one_line_errors
 from rag.errors import ConfigError, PathError
 from rag.records import Mode
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eval.chains import Answers
     from eval.metrics import Estimate
     from rag.config import Settings
+    from rag.feedback import Feedback
     from rag.store import Store
 
 P = ParamSpec("P")
@@ -36,7 +37,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+feedback = typer.Typer(
+    name="feedback",
+    help="读者对回答的评价。What readers said of answers in the chat.",
+    no_args_is_help=True,
+)
+
 Cases = Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="评测题 (gold questions)")]
+NewCases = Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="写到 (write to)")]
 JsonOut = Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="结果 (write the result)")]
 Paragraphs = Annotated[Path, typer.Option("--paragraphs", metavar="P.jsonl", help="段落 (paragraphs)")]
 Questions = Annotated[Path, typer.Option("--questions", metavar="Q.jsonl", help="问题 (their questions)")]
@@ -123,14 +131,13 @@ def cases(
 def check(file: Cases, kb: Kb = None) -> None:
     """检查评测题, 逐行指出错处。Check a file of cases and name each fault by its line."""
     gold, _ = _load(file, _settings(kb))
-    drafts = sum(one.case.draft for one in gold)
-    typer.echo(f"{len(gold)} 题, 无误 (cases, no fault); 草稿 {drafts} 题 (drafts): {file}")
+    typer.echo(f"{len(gold)} 题, 无误 (cases, no fault); 草稿 {_drafts(gold)} 题 (drafts): {file}")
 
 
 @app.command()
 @told
 def draft(
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="写到 (write to)")],
+    out: NewCases,
     kb: Kb = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="最多多少题 (at most so many)")] = 60,
 ) -> None:
@@ -139,14 +146,11 @@ def draft(
     from eval.draft import drafts
     from rag.store import Store
 
-    if out.exists():
-        raise PathError(
-            f"文件已存在 (it exists already): {out}", "换一个名字, 以免覆盖改过的题 (use another name)"
-        )
+    _require_new(out)
     with Store.open(_settings(kb).kb) as store:
         store.require_documents()
         rows = drafts(store.articles(), Library.of(store), limit)
-    _write(out, "".join(jsons.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    _write_rows(out, rows)
     typer.echo(f"拟出 {len(rows)} 题 (cases proposed): {out}", err=True)
 
 
@@ -213,6 +217,62 @@ def rgb(
         _print_estimates(f"noise {rate}", found)
 
 
+# -- feedback -----------------------------------------------------------------------------------------------
+
+
+@feedback.command()
+@told
+def export(out: NewCases, kb: Kb = None) -> None:
+    """把读者的评价写成评测题: 有用的为正式题, 其余为草稿。Write feedback as cases: helpful answers as gold, others as drafts.
+
+    草稿须由人改好, 再去掉 draft。A person must complete a draft and take its mark off.
+    """
+    from eval.cases import Library
+    from eval.feedback import export as run
+    from rag.store import Store
+
+    _require_new(out)
+    settings = _settings(kb)
+    with Store.open(settings.kb) as store:
+        found = run(_given(settings), Library.of(store))
+    _write_rows(out, found.rows)
+    drafts = sum("draft" in row for row in found.rows)
+    typer.echo(
+        f"写出 {len(found.rows)} 题, 其中草稿 {drafts} 题 (cases, of which drafts to complete): {out}",
+        err=True,
+    )
+    for key in found.gone:
+        typer.echo(f"略去 (left out): {key}, 引文已不在知识库中 (what it cites is gone)", err=True)
+
+
+@feedback.command("list")
+@told
+def list_feedback(kb: Kb = None, json: Json = False) -> None:
+    """列出读者的评价。List the feedback: id, verdict, question, comment."""
+    from rag.terminal import safe
+
+    given = _given(_settings(kb))
+    if json:
+        typer.echo(_as_text([{"id": one.id, **one.as_json()} for one in given]).encode(), nl=False)
+        return
+    for one in given:
+        parts = (one.id, one.verdict, one.question, one.comment)
+        typer.echo("  ".join(safe(" ".join(part.split())) for part in parts if part))
+
+
+def _given(settings: Settings) -> list[Feedback]:
+    """All feedback on answers from the settings' knowledge base; raises PathError if there is none."""
+    from rag.feedback import FeedbackLog
+
+    log = FeedbackLog(settings.kb)
+    given = log.read(report=lambda problem: typer.echo(f"youju: {problem}", err=True))
+    if not given:
+        raise PathError(
+            f"还没有反馈 (no feedback yet): {log.path}", "先在网页上评价回答 (rate answers in the chat)"
+        )
+    return given
+
+
 # -- running ------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +281,8 @@ def _run_cases(file: Path, settings: Settings, which: str, out: Path | None) -> 
     import time
 
     gold, library = _load(file, settings)
+    if drafts := _drafts(gold):
+        typer.echo(f"草稿 {drafts} 题也计入, 宜先由人看过 (drafts count too: look at them first)", err=True)
     from eval.chains import OWN
     from eval.provenance import documents, provenance
     from eval.run import evaluate
@@ -274,6 +336,10 @@ def _load(file: Path, settings: Settings) -> tuple[list[GoldCase], Library]:
     return load_cases(file, library), library
 
 
+def _drafts(gold: Sequence[GoldCase]) -> int:
+    return sum(one.case.draft for one in gold)
+
+
 def _settings(kb: Path | None = None) -> Settings:
     from rag.config import read_settings
 
@@ -309,8 +375,19 @@ def _written(path: Path | None, result: Mapping[str, Any]) -> None:
         _write(path, _as_text(_dated(result)))
 
 
-def _as_text(result: Mapping[str, Any]) -> str:
+def _as_text(result: Any) -> str:
     return jsons.dumps(result, ensure_ascii=False, indent=1) + "\n"
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise PathError(
+            f"文件已存在 (it exists already): {path}", "换一个名字, 以免覆盖改过的题 (use another name)"
+        )
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    _write(path, "".join(jsons.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _write(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ from rag.store import StoredArticle
 Row = dict[str, Any]
 
 _CLAUSE = re.compile(r"[^，,。；;：:！!？?\n]+")
-_FIGURE = re.compile(r"(?<![\d.A-Za-z])\d+(?:\.\d+)?\s?(?:%|％|[万亿])?(?![\d.A-Za-z])")
+FIGURE = re.compile(r"(?<![\d.A-Za-z])\d+(?:\.\d+)?\s?(?:%|％|[万亿])?(?![\d.A-Za-z])")
 _NOT_ASKED = re.compile(r"^\s?(?:年|月|日|号|[)）、.．-])")  # dates, marks of lists
 _BROKEN = re.compile(r"[“”‘’《》()（）「」]")
 _LISTED = (2, 8)  # how many items a list may have
@@ -83,7 +83,7 @@ def _facts(article: Article, text: str) -> Iterator[Row]:
     found = 0
     for match in _CLAUSE.finditer(text, article.body, article.end):
         clause = match[0].strip()
-        figures = [f for f in _FIGURE.finditer(clause) if not _NOT_ASKED.match(clause[f.end() :])]
+        figures = [f for f in FIGURE.finditer(clause) if not _NOT_ASKED.match(clause[f.end() :])]
         fits = _CLAUSE_LENGTH[0] <= len(clause) <= _CLAUSE_LENGTH[1] and not _BROKEN.search(clause)
         if not fits or len(figures) != 1 or len(re.findall(r"\d+(?:\.\d+)?", clause)) != 1:
             continue
@@ -91,13 +91,13 @@ def _facts(article: Article, text: str) -> Iterator[Row]:
         if figure.start() < 2:  # nothing says what it is a figure of
             continue
         question = clause[: figure.start()].rstrip() + "多少" + clause[figure.end() :].lstrip() + "？"
-        yield _row("fact", readable(question), [clause], [[_with_unit(figure)]])
+        yield _row("fact", readable(question), [clause], [[with_unit(figure)]])
         found += 1
         if found == _FACTS:
             return
 
 
-def _with_unit(figure: re.Match[str]) -> str:
+def with_unit(figure: re.Match[str]) -> str:
     """The figure and the character after it: 8 alone is in any answer, 8名 is not."""
     said = squeeze(figure[0])
     return said if said.endswith(("%", "％")) else said + figure.string[figure.end() :].lstrip()[:1]

@@ -83,7 +83,7 @@ def _answer_lines(
 
 
 def read_row(line: bytes) -> tuple[Any, Question]:
-    """The id and the question of a row ``{id, question, history?, articles?}``."""
+    """The id and the question of a row ``{id, question, history?, articles?, within?}``."""
     try:
         row = json.loads(line.decode("utf-8"))
         json.dumps(row, ensure_ascii=False).encode("utf-8")  # an escaped half of a surrogate pair is no text

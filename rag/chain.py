@@ -15,6 +15,7 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
+from embeddings.encoder import SentenceEncoder
 from rag.check import support_checker
 from rag.cite import Numbering
 from rag.condense import condense
@@ -44,6 +45,7 @@ from rag.records import (
     Said,
 )
 from rag.retrieve import HybridRetriever, Retrieval
+from rag.scope import Scope
 from rag.store import Store
 from rag.verify import Checker, LexicalChecker, support
 
@@ -82,12 +84,16 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     def store(self) -> Store:
         return self.retriever.store
 
+    @property
+    def encoder(self) -> SentenceEncoder:
+        return self.retriever.encoder
+
     def invoke(
         self, input: Question | Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
     ) -> Answer:
-        """The answer to a Question, or to a mapping with ``question`` and maybe ``history``, ``articles``.
+        """The answer to a Question, or to a mapping with ``question`` and maybe ``history``, ``articles``, ``within``.
 
-        Raises QuestionError if the question is empty or too long, or names an unknown article.
+        Raises QuestionError if the question is empty or too long, or names an article or a place that is not there.
         """
         answer: Answer | None = None
         for event in self.stream(input, config):
@@ -144,6 +150,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
 
     def _found(self, question: Question, clock: _Clock) -> _Found:
         """The passages for a question, and the answer that they give without a language model."""
+        generation = self.store.generation
         retrieval = self.retriever.retrieve(question, RETRIEVED)
         clock.lap("retrieve")
         if self.reader:
@@ -152,6 +159,8 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         intent = understand(question.text)
         confidence = signals(retrieval, intent).confidence
         source = self._source(retrieval)
+        if self.store.generation != generation:  # spans of a former text must not be quoted from a new one
+            return self._found(question, clock)
         parts = compose(retrieval, intent, source)
         retrieval = self._reordered(retrieval, parts)
         if confidence < self.settings.refuse_below:
@@ -274,7 +283,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     def _reordered(self, retrieval: Retrieval, parts: Sequence[Part]) -> Retrieval:
         """The retrieval with the passages that the answer quotes before the others, a passage's score being no less than
         those of the passages after it."""
-        quoted = [key for part in parts for e in part.evidence for key in self._chunks_of(e)]
+        quoted = [key for part in parts for e in part.evidence for key in self._chunks_of(e, retrieval.scope)]
         known = {p.chunk: p for p in retrieval.passages}
         missing = {p.chunk: p for p in self.store.passages(k for k in quoted if k not in known)}
         first = [{**missing, **known}[key] for key in dict.fromkeys(quoted) if key in known or key in missing]
@@ -285,11 +294,12 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
             retrieval, passages=tuple(replace(p, score=s) for p, s in zip(ordered, scores, strict=True))
         )
 
-    def _chunks_of(self, evidence: Evidence) -> list[int]:
+    def _chunks_of(self, evidence: Evidence, scope: Scope | None) -> list[int]:
         """The chunks that the evidence stands in: its passage's, but for the items of a long list."""
         if evidence.passage.contains(evidence.span):
             return [evidence.passage.chunk]
-        return self.store.chunks_at(evidence.passage.document, evidence.span)
+        found = self.store.chunks_at(evidence.passage.document, evidence.span)
+        return [key for key in found if scope is None or key in scope.chunks]
 
     def _source(self, retrieval: Retrieval) -> Source:
         """Texts and articles of the passages that an answer may be made from."""
@@ -304,7 +314,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
             document = self.store.document(name)
             if document:
                 texts[name] = document.text
-        return Source(texts, articles)
+        return Source(texts, articles, retrieval.scope)
 
 
 def open_chain(settings: Settings) -> Chain:
@@ -313,7 +323,8 @@ def open_chain(settings: Settings) -> Chain:
     Raises KnowledgeBaseError if there is none, ModelMismatchError if it was made with another model.
     """
     store = Store.open(settings.kb)
-    store.require_documents()
+    if not settings.allow_upload:  # the first document may come through the page
+        store.require_documents()
     encoder = sentence_encoder(settings)
     store.require_model(encoder.identity, encoder.dimension)
     retriever = HybridRetriever(store=store, encoder=encoder)

@@ -38,8 +38,10 @@ Json = Annotated[bool, typer.Option("--json", help="输出 JSON (print JSON)")]
 def main() -> None:
     """Entry point of ``youju``."""
     from eval.cli import app as evaluation  # of the command line alone: rag does without eval
+    from eval.cli import feedback
 
     app.add_typer(evaluation)
+    app.add_typer(feedback)
     app()
 
 
@@ -218,7 +220,9 @@ def ask(
     json: Json = False,
     batch: Annotated[
         Path | None,
-        typer.Option("--batch", metavar="IN.jsonl", help="逐行回答 {id, question, history?, articles?}"),
+        typer.Option(
+            "--batch", metavar="IN.jsonl", help="逐行回答 {id, question, history?, articles?, within?}"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="OUT.jsonl", help="批量回答的输出 (answers of --batch)")
@@ -258,9 +262,20 @@ def serve(
     kb: Kb = None,
     host: Annotated[str | None, typer.Option("--host", help="地址 (default 127.0.0.1)")] = None,
     port: Annotated[int | None, typer.Option("--port", help="端口 (default 7860; 0: any free)")] = None,
+    allow_upload: Annotated[
+        bool,
+        typer.Option(
+            "--allow-upload",
+            help="网页上可加入、重读、移除文档 (the page may add, re-read and remove documents)",
+        ),
+    ] = False,
 ) -> None:
     """网页对话、接口与嵌入组件。Serve the chat at /, the API under /api and the widget."""
-    settings = _ready(kb, host=host, port=port)
+    settings = _settings(kb=kb, host=host, port=port, allow_upload=allow_upload or None)
+    if settings.allow_upload:
+        _ensure_kb(settings)
+    else:
+        _require_documents(settings)
     listener = _listen(settings.host, settings.port)
     import uvicorn
 
@@ -306,14 +321,29 @@ def _settings(**flags: Any) -> Settings:
     return read_settings(**flags)
 
 
-def _ready(kb: Path | None, **flags: Any) -> Settings:
+def _ready(kb: Path | None) -> Settings:
     """The settings, once it is sure that the knowledge base has something to ask about."""
+    settings = _settings(kb=kb)
+    _require_documents(settings)
+    return settings
+
+
+def _require_documents(settings: Settings) -> None:
     from rag.store import Store
 
-    settings = _settings(kb=kb, **flags)
     with Store.open(settings.kb) as store:
         store.require_documents()
-    return settings
+
+
+def _ensure_kb(settings: Settings) -> None:
+    """Make the knowledge base if there is none: its first document may come through the page."""
+    from rag.errors import EmptyError
+    from rag.store import Store
+
+    try:
+        Store.open(settings.kb).close()
+    except EmptyError:
+        Store.open(settings.kb, writable=True, create=True).close()
 
 
 def _listen(host: str, port: int) -> Any:

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
         default=0.85, ge=0, le=1
     )  # answered with a word of doubt, unless refuse_below is 0
     max_question: int = Field(default=2_000, ge=1)
+    allow_upload: bool = False  # the page may add, re-read and remove documents
+    max_upload: int = Field(default=50_000_000, ge=1)  # bytes of a file
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)
 

@@ -6,7 +6,7 @@
     ├── InputError              what was given cannot be used
     │   ├── PathError           a path is missing, or holds nothing that can be read
     │   ├── FormatError         a file is empty, binary or of an unknown encoding
-    │   ├── QuestionError       a question is empty or too long, or names an unknown article
+    │   ├── QuestionError       a question is empty or too long, or names an article or place that is not there
     │   └── ConfigError         a setting is unknown or has a value that cannot be used
     ├── KnowledgeBaseError      the knowledge base cannot be used as it is
     │   ├── EmptyError          there is none yet, or it holds no document
@@ -51,7 +51,7 @@ class FormatError(InputError):
 
 
 class QuestionError(InputError):
-    """A question is empty or too long, or names an unknown article."""
+    """A question is empty or too long, or names an article or place that is not there."""
 
 
 class ConfigError(InputError):

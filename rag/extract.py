@@ -20,6 +20,7 @@ from rag.lexicon import tokens
 from rag.markers import han_number
 from rag.records import Article, ArticleRef, Passage, Section, Span
 from rag.retrieve import Query, Retrieval
+from rag.scope import Scope
 
 LOOK_AT = 12  # passages whose sentences are candidates
 LENGTH = 400  # characters of an answer that is no list
@@ -68,13 +69,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the composition needs of the knowledge base: texts by document, articles by key."""
+    """What the composition needs of the knowledge base: texts by document, articles by key, and the scope outside of
+    which nothing may be quoted (None: anything)."""
 
     texts: Mapping[str, str]
     articles: Mapping[int, Article]
+    scope: Scope | None = None
 
     def quote(self, evidence: Evidence) -> str:
         return self.texts[evidence.passage.document][evidence.span.start : evidence.span.end]
+
+    def may_quote(self, document: str, span: Span) -> bool:
+        return self.scope is None or self.scope.holds(document, span)
 
 
 def readable(quote: str) -> str:
@@ -241,14 +247,15 @@ def _locate(ranked: Sequence[Evidence], intent: Intent, source: Source) -> list[
 
 def _heading(evidence: Evidence, intent: Intent, source: Source) -> tuple[Evidence, ...]:
     """The heading of the innermost section around the evidence, or where the question names how many there are
-    (十大任务的哪一项) of the one that has as many siblings; () where it is the evidence itself."""
+    (十大任务的哪一项) of the one that has as many siblings; () where it is the evidence itself or outside the scope."""
     path = source.articles[evidence.article.id].path_at(evidence.span.start)
     counted = [s for above, s in pairwise(path) if len(above.sections) == intent.count]
     headed = counted or [s for s in path if s.level != "item"][-1:]
     if not headed or not headed[0].start < headed[0].body <= evidence.span.start:
         return ()
-    text = source.texts[evidence.passage.document]
-    return (replace(evidence, span=_trimmed(text, headed[0].start, headed[0].body)),)
+    document = evidence.passage.document
+    span = _trimmed(source.texts[document], headed[0].start, headed[0].body)
+    return (replace(evidence, span=span),) if source.may_quote(document, span) else ()
 
 
 def _place(evidence: Evidence) -> str:
@@ -294,14 +301,16 @@ def _compare(query: Query, ranked: Sequence[Evidence], source: Source) -> list[P
 def listed(query: Query, intent: Intent, ranked: Sequence[Evidence], source: Source) -> list[Part]:
     """The items of the enumeration that the question asks for, under its lead; [] where there is none.
 
-    An enumeration is the children of a section. Those around the best sentences are looked at, and, where the question
-    says how many, all of their articles that have as many. One that the best sentence itself makes inline
-    (甲、乙、丙) comes before those of sections, if the question's number is its.
+    An enumeration is the children of a section that lies in the scope as a whole. Those around the best sentences are
+    looked at, and, where the question says how many, all of their articles that have as many. One that the best sentence
+    itself makes inline (甲、乙、丙) comes before those of sections, if the question's number is its.
     """
     best: tuple[float, Evidence, Section] | None = None
     for place, evidence in enumerate(ranked[:4]):
         article = source.articles[evidence.article.id]
         for path in _enumerations(article, evidence.span, intent.count):
+            if not source.may_quote(evidence.passage.document, path[-1]):
+                continue
             fit = _list_fit(query, intent, evidence, path, ranked[:8]) - 0.15 * place
             if fit > 0 and (best is None or fit > best[0]):
                 best = fit, evidence, path[-1]

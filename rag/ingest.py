@@ -14,7 +14,7 @@ from rag.chunk import chunks
 from rag.config import Settings
 from rag.errors import EmptyError, FormatError, PathError
 from rag.lexicon import natural, tokens
-from rag.load import find_files, read_document
+from rag.load import as_document, find_files, name_of, read_document
 from rag.outline import outline
 from rag.records import Chunk, Document, Outline
 from rag.store import IndexedChunk, Store, StoredDocument, Vector
@@ -94,6 +94,15 @@ class IngestReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an ingest would make of a file."""
+
+    document: Document
+    outline: Outline
+    status: Status
+
+
 @dataclass(slots=True)
 class _Job:
     """One document on its way into the knowledge base."""
@@ -141,6 +150,17 @@ def ingest(
         stored = {document.name: document for document in store.documents()}
         reports = [_report(job, stored[job.document.name], store) for job in jobs]
     return IngestReport(settings.kb, (*reports, *skipped), time.perf_counter() - began)
+
+
+def preview(data: bytes, path: Path, store: Store) -> Preview:
+    """What :func:`ingest` would make of the file at ``path``, held it ``data``; nothing is embedded or written.
+
+    Raises FormatError.
+    """
+    name = name_of(path, _names_in(store))
+    job = _Job(as_document(data, path, name, path.name), "added", 0.0)
+    _compare([job], store)
+    return Preview(job.document, outline(job.document), job.status)
 
 
 def remove(names: Sequence[str], settings: Settings) -> list[str]:
@@ -201,16 +221,20 @@ def _read(paths: Sequence[Path], kb: Path, tell: Progress) -> tuple[list[_Job], 
 
 
 def _names(kb: Path) -> dict[str, str]:
+    """Names in use in the knowledge base in ``kb``, if there is one."""
+    try:
+        with Store.open(kb) as store:
+            return _names_in(store)
+    except EmptyError:
+        return {}
+
+
+def _names_in(store: Store) -> dict[str, str]:
     """Names in use, each with its file's path.
 
     A name whose file is gone is free for the file that took its place.
     """
-    try:
-        with Store.open(kb) as store:
-            documents = store.documents()
-    except EmptyError:
-        return {}
-    return {document.name: document.path for document in documents if Path(document.path).exists()}
+    return {d.name: d.path for d in store.documents() if Path(d.path).exists()}
 
 
 def _compare(jobs: list[_Job], store: Store) -> None:

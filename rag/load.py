@@ -98,11 +98,19 @@ def read_document(path: Path, name: str | None = None) -> Document:
         raise PathError(
             f"文件打不开 (cannot open): {path} ({error.strerror})", "检查路径和读取权限 (check the path)"
         ) from None
-    text, encoding = decode(data, str(path))
+    return as_document(data, path, name or printable(path.name), str(path))
+
+
+def as_document(data: bytes, path: Path, name: str, label: str) -> Document:
+    """The document that the file at ``path`` makes when it holds ``data``; ``label`` names it in errors.
+
+    Raises FormatError if the data are empty, binary or not decodable.
+    """
+    text, encoding = decode(data, label)
     damaged = text.count("\ufffd")
     warnings = (f"原文件里已有 {damaged} 个损坏的字符 U+FFFD (characters lost before)",) if damaged else ()
     return Document(
-        name=name or printable(path.name),
+        name=name,
         sha256=hashlib.sha256(data).hexdigest(),
         text=text,
         encoding=encoding,
@@ -238,6 +246,13 @@ def find_files(paths: Sequence[Path], known: Mapping[str, str] | None = None) ->
             f"给出文件, 或含 {' '.join(SUFFIXES)} 文件的文件夹 (give files of these kinds)",
         )
     return list(found.values())
+
+
+def name_of(path: Path, known: Mapping[str, str]) -> str:
+    """The name that :func:`find_files` gives to a single file, whether or not it is there yet."""
+    absolute = printable(str(path.absolute()))
+    kept = next((name for name, used_by in known.items() if used_by == absolute), None)
+    return kept or _unique(printable(path.name), path.absolute(), known)
 
 
 def _files(given: Path) -> Iterator[tuple[Path, str]]:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rag.errors import QuestionError
-from rag.records import Question, Turn
+from rag.records import Question, Span, Turn
 
 ROLES = ("user", "assistant")
 
 
 def as_question(value: Any) -> Question:
-    """A Question from a mapping ``{question, history?, articles?}``; a Question is checked and returned as it is.
+    """A Question from a mapping ``{question, history?, articles?, within?}``; a Question is checked and returned as it
+    is.
 
     Raises QuestionError for a wrong shape, and for half a surrogate pair, which no text can hold.
     """
@@ -23,7 +24,8 @@ def as_question(value: Any) -> Question:
             raise QuestionError("缺少 question (no question in it)", '写成 {"question": "…"}')
         history = tuple(_turns(value.get("history") or ()))
         articles = tuple(_articles(value.get("articles") or ()))
-        question = Question(value["question"], history, articles)
+        within = tuple(_within(value.get("within") or ()))
+        question = Question(value["question"], history, articles, within=within)
     for text in (question.text, *(turn.content for turn in question.history)):
         if any("\ud800" <= char <= "\udfff" for char in text):
             raise QuestionError(
@@ -55,3 +57,16 @@ def _articles(articles: Any) -> Iterator[int | tuple[str, int]]:
                 yield document, number
                 continue
         raise QuestionError("articles 不对 (bad articles)", "写编号, 或 [文档, 编号]")
+
+
+def _within(places: Any) -> Iterator[tuple[str, Span]]:
+    for place in places if isinstance(places, list | tuple) else (None,):
+        match place:
+            case {"document": str() as document, "start": int() as start, "end": int() as end} if not (
+                isinstance(start, bool) or isinstance(end, bool)
+            ):
+                yield document, Span(start, end)
+            case _:
+                raise QuestionError(
+                    "within 不对 (bad within)", '写成 [{"document": "…", "start": 0, "end": 1}]'
+                )

@@ -152,6 +152,7 @@ class Passage(Span):
         return {
             "document": self.document,
             "article": self.article.number,
+            "title": self.article.title,
             "section": list(self.section),
             "start": self.start,
             "end": self.end,
@@ -196,11 +197,22 @@ class AnswerSentence:
     kind: Literal["text", "lead", "item"] = "text"  # how a view lays it out
 
     def as_json(self) -> dict[str, Any]:
-        return {"text": self.text, "citations": list(self.citations), "support": self.support}
+        return {
+            "text": self.text,
+            "citations": list(self.citations),
+            "support": self.support,
+            "kind": self.kind,
+        }
 
     def rendered(self) -> str:
         """The sentence with its citation marks, as plain text."""
         return self.text + "".join(f"[{n}]" for n in self.citations)
+
+    def gap(self, before: AnswerSentence | None) -> str:
+        """What plain text puts between ``before`` and this sentence: list items stand each on a line of their own."""
+        if self.kind == "item":
+            return "\n- " if before else "- "
+        return "\n" if before and before.kind == "item" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +225,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a user asks: the text, the earlier turns, and the articles it is restricted to (none: all).
+    """What a user asks: the text, the earlier turns, and the articles and places it is restricted to (none: all).
 
     ``articles`` holds numbers as ``youju articles`` shows them, or pairs ``(document, number)`` where
-    several documents are in the knowledge base. ``cited`` are the conversation's citations so far: their numbers stay
+    several documents are in the knowledge base; ``within`` holds sections or other spans, each with its document. The
+    question is searched in the union of both. ``cited`` are the conversation's citations so far: their numbers stay
     theirs, and new ones go on from them.
     """
 
@@ -224,6 +237,7 @@ class Question:
     history: tuple[Turn, ...] = ()
     articles: tuple[int | tuple[str, int], ...] = ()
     cited: tuple[Citation, ...] = ()
+    within: tuple[tuple[str, Span], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,16 +257,8 @@ class Answer:
     @property
     def text(self) -> str:
         """Sentences with their citation marks; list items each on a line of their own."""
-        parts: list[str] = []
-        for sentence in self.sentences:
-            line = sentence.rendered()
-            if sentence.kind == "item":
-                parts.append("\n- " + line)
-            elif parts and parts[-1].startswith("\n- "):
-                parts.append("\n" + line)
-            else:
-                parts.append(line)
-        return "".join(parts).strip()
+        pairs = zip((None, *self.sentences), self.sentences, strict=False)
+        return "".join(sentence.gap(before) + sentence.rendered() for before, sentence in pairs).strip()
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -22,10 +22,10 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr
 
 from embeddings.encoder import SentenceEncoder
-from rag.errors import QuestionError
 from rag.intent import topic
 from rag.lexicon import natural, terms, tokens
 from rag.records import Mode, Passage, Question, Span
+from rag.scope import Scope, scope_of
 from rag.spelling import Homophones, corrections
 from rag.store import Store, Vector
 from rag.vectors import VectorIndex, load_or_build
@@ -71,11 +71,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retrieval:
-    """The passages for a question, best first, and the question as it was searched; ``reads`` by the key of the
-    passage's chunk, where a reader has read them."""
+    """The passages for a question, best first, the question as it was searched, and the scope that it was restricted
+    to; ``reads`` by the key of the passage's chunk, where a reader has read them."""
 
     query: Query
     passages: tuple[Passage, ...]
+    scope: Scope | None = None
     reads: Mapping[int, Read] = field(default_factory=dict)
 
 
@@ -128,19 +129,19 @@ class HybridRetriever(BaseRetriever):
         ]
 
     def retrieve(self, question: Question, limit: int = 10) -> Retrieval:
-        """The best ``limit`` passages for ``question.text`` within ``question.articles``.
+        """The best ``limit`` passages for ``question.text`` in its articles and places.
 
-        Raises QuestionError for an article that is not there.
+        Raises QuestionError for an article or a place that is not there.
         """
         folded = natural(question.text)
         vector = self.encoder.encode_query(topic(folded))  # takes long: not while others wait for the store
         with self.store.snapshot():
-            articles = self._article_keys(question.articles)
+            scope = scope_of(question, self.store)
             query = self._query(folded, vector)
-            scores = self._search(query, articles)
+            scores = self._search(query, scope)
             kept = sorted(scores, key=lambda chunk: (-scores[chunk].total, chunk))[:limit]
             passages = self.store.passages(kept)
-        return Retrieval(query, tuple(scores[p.chunk].applied(p) for p in passages))
+        return Retrieval(query, tuple(scores[p.chunk].applied(p) for p in passages), scope)
 
     def _query(self, folded: str, vector: Vector) -> Query:
         found = dict.fromkeys(tokens(folded))
@@ -162,8 +163,8 @@ class HybridRetriever(BaseRetriever):
                 self._homophones = self.store.generation, Homophones(self.store.pair_frequency())
         return corrections(unknown, self._homophones[1])
 
-    def _search(self, query: Query, articles: list[int] | None) -> dict[int, _Scores]:
-        inside = None if articles is None else self.store.chunk_ids(articles)
+    def _search(self, query: Query, scope: Scope | None) -> dict[int, _Scores]:
+        inside = scope.chunks if scope else None
         rankings: dict[str, dict[int, float]] = {}
         wanted = self.rankings or RANKINGS[self.mode]
         if "dense" in wanted:
@@ -171,7 +172,7 @@ class HybridRetriever(BaseRetriever):
         match = " OR ".join(f'"{token}"' for token in query.weights)
         for name, weights in (("words", (1.0, 0.0)), ("path", (1.0, 1.0))):
             if name in wanted:
-                found = self.store.search_text(match, weights, DEPTH, articles) if match else []
+                found = self.store.search_text(match, weights, DEPTH, inside) if match else []
                 rankings[name] = {chunk: score for chunk, score in found if score > 0}
         candidates = sorted(set().union(*rankings.values()))
         similarities = self._similarities(query, candidates)
@@ -191,6 +192,8 @@ class HybridRetriever(BaseRetriever):
 
     def _similarities(self, query: Query, chunks: Sequence[int]) -> dict[int, tuple[float, ...]]:
         """The cosine of the question with each sentence of these chunks."""
+        if not chunks:  # of an empty knowledge base, whose vectors have no dimension
+            return {}
         _, owners, vectors = self.store.sentence_vectors(chunks)
         found: dict[int, list[float]] = {}
         for owner, value in zip(owners.tolist(), (vectors @ query.vector).tolist(), strict=True):
@@ -203,21 +206,6 @@ class HybridRetriever(BaseRetriever):
             if self._index is None or self._index.generation != self.store.generation:
                 self._index = load_or_build(self.store)
             return self._index
-
-    def _article_keys(self, wanted: Sequence[int | tuple[str, int]]) -> list[int] | None:
-        if not wanted:
-            return None
-        known: dict[int | tuple[str, int], list[int]] = {}
-        for stored in self.store.articles():
-            known.setdefault(stored.article.number, []).append(stored.id)
-            known.setdefault((stored.document, stored.article.number), []).append(stored.id)
-        missing = [key for key in wanted if key not in known]
-        if missing:
-            raise QuestionError(
-                f"没有这篇文章 (no such article): {missing[0]}",
-                "用 youju articles 查看编号 (list the numbers)",
-            )
-        return [key for number in wanted for key in known[number]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import json
 import sqlite3
 import threading
 import uuid
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -426,6 +428,11 @@ class Store:
         name, sha256, text, encoding, path, warnings = rows[0]
         return Document(name, sha256, text, encoding, path, tuple(json.loads(warnings)))
 
+    def characters(self, document: str) -> int | None:
+        """The length of a document's text; None if there is none of that name."""
+        length: int | None = self._value("SELECT characters FROM documents WHERE name = ?", document)
+        return length
+
     def articles(self, document: str | None = None) -> list[StoredArticle]:
         """All articles, or one document's, in reading order with their trees of sections."""
         return self._articles("? IS NULL OR d.name = ?", document, document)
@@ -434,6 +441,19 @@ class Store:
         """The article with that key."""
         found = self._articles("a.id = ?", key)
         return found[0] if found else None
+
+    def article_at(self, document: str, position: int) -> StoredArticle | None:
+        """The article that holds a position of a document."""
+        found = self._articles('d.name = ? AND a.start <= ? AND a."end" > ?', document, position, position)
+        return found[0] if found else None
+
+    def article_places(self) -> list[tuple[str, int, Span]]:
+        """Document, number and span of all articles, in reading order."""
+        rows = self._rows(
+            'SELECT d.name, a.number, a.start, a."end" FROM articles a JOIN documents d ON d.id = a.document'
+            " ORDER BY d.name, a.number"
+        )
+        return [(name, number, Span(start, end)) for name, number, start, end in rows]
 
     def _articles(self, where: str, *values: Any) -> list[StoredArticle]:
         source = f"FROM articles a JOIN documents d ON d.id = a.document WHERE {where}"
@@ -461,13 +481,37 @@ class Store:
 
     # -- chunks and sentences ------------------------------------------------------------------------------
 
-    def chunk_ids(self, articles: Iterable[int]) -> list[int]:
-        """Keys of the chunks of these articles (by key), in reading order."""
+    def chunks_inside(self, places: Sequence[tuple[str, Span]]) -> list[list[int]]:
+        """For each place of a document, by its name, the keys of the chunks inside it, in reading order."""
+        with self.snapshot():
+            rows = self._rows(
+                "SELECT p.value ->> 0, c.id FROM json_each(?) p"
+                " CROSS JOIN chunks c ON c.article = p.value ->> 1"
+                ' AND c.start >= p.value ->> 2 AND c."end" <= p.value ->> 3 ORDER BY 1, c.start',
+                json.dumps(self._articles_touched(places)),
+            )
+        found: list[list[int]] = [[] for _ in places]
+        for place, chunk in rows:
+            found[place].append(chunk)
+        return found
+
+    def _articles_touched(self, places: Sequence[tuple[str, Span]]) -> list[tuple[int, int, int, int]]:
+        """The articles that share characters with each place: its index, the article's key, its start and end."""
         rows = self._rows(
-            "SELECT id FROM chunks WHERE article IN (SELECT value FROM json_each(?)) ORDER BY id",
-            _json_ids(articles),
+            'SELECT d.name, a.id, a.start, a."end" FROM articles a JOIN documents d ON d.id = a.document'
+            " WHERE d.name IN (SELECT value FROM json_each(?)) ORDER BY a.start",
+            json.dumps(sorted({name for name, _ in places}), ensure_ascii=False),
         )
-        return [row[0] for row in rows]
+        articles: dict[str, list[tuple[int, int, int]]] = {}
+        for name, *article in rows:
+            articles.setdefault(name, []).append(tuple(article))
+        touched = []
+        for index, (name, span) in enumerate(places):
+            own = articles.get(name, [])
+            first = bisect_right(own, span.start, key=itemgetter(2))
+            last = bisect_left(own, span.end, key=itemgetter(1))
+            touched += [(index, key, span.start, span.end) for key, _, _ in own[first:last]]
+        return touched
 
     def article_of(self, chunks: Iterable[int]) -> dict[int, int]:
         """The key of each chunk's article."""
@@ -571,21 +615,20 @@ class Store:
         match_query: str,
         weights: tuple[float, float] = (1.0, 1.0),
         limit: int = 100,
-        article_ids: Iterable[int] | None = None,
+        chunks: Iterable[int] | None = None,
     ) -> list[tuple[int, float]]:
         """Chunks matching an FTS5 query as ``(key, BM25 score)``, best (highest) first.
 
-        ``weights`` are those of the columns ``body`` and ``path``; ``article_ids`` restricts the result, not
+        ``weights`` are those of the columns ``body`` and ``path``; ``chunks`` restricts the result, not
         the statistics behind the score.
         """
         rows = self._rows(
             "SELECT rowid, -bm25(chunk_tokens, ?2, ?3) AS score FROM chunk_tokens WHERE chunk_tokens MATCH ?1"
-            " AND (?4 IS NULL OR rowid IN"
-            " (SELECT id FROM chunks WHERE article IN (SELECT value FROM json_each(?4))))"
+            " AND (?4 IS NULL OR rowid IN (SELECT value FROM json_each(?4)))"
             " ORDER BY score DESC, rowid LIMIT ?5",
             match_query,
             *weights,
-            None if article_ids is None else _json_ids(article_ids),
+            None if chunks is None else _json_ids(chunks),
             limit,
         )
         return [(int(key), float(score)) for key, score in rows]

@@ -81,7 +81,7 @@ def print_events(events: Iterable[Event]) -> None:
     for event in events:
         match event:
             case Said(sentence):
-                console.print(Text.assemble(_gap(before, sentence), *_sentence(sentence)), end="")
+                console.print(Text.assemble(sentence.gap(before), *_sentence(sentence)), end="")
                 before = sentence
             case Discarded(reason):
                 console.print(Text(f"\n以上作废 (discarded): {safe(reason)}", "red"))
@@ -89,13 +89,6 @@ def print_events(events: Iterable[Event]) -> None:
             case Done(answer):
                 console.print()
                 _print_sources(console, answer)
-
-
-def _gap(before: AnswerSentence | None, sentence: AnswerSentence) -> str:
-    """What goes between two sentences, as in ``Answer.text``."""
-    if sentence.kind == "item":
-        return "\n- " if before else "- "
-    return "\n" if before and before.kind == "item" else ""
 
 
 def _sentence(sentence: AnswerSentence) -> Iterator[Styled]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from fakes import FakeEncoder
+
 from rag.chunk import sentences
 from rag.errors import QuestionError
 from rag.records import (
@@ -148,22 +150,28 @@ class FakeChain:
     refuse_below: int = 2
     pause: float = 0.0  # seconds before each sentence
     asked: list[Question] = field(default_factory=list)
+    encoder: FakeEncoder = field(default_factory=FakeEncoder)
 
     def examples(self, n: int) -> list[str]:
         return ["青禾县到2027年建成多少个数字乡村示范村？", "建强服务队伍要抓好哪三件事？"][:n]
 
     def search(
-        self, question: str, limit: int = 10, articles: Sequence[int | tuple[str, int]] = ()
+        self,
+        question: str,
+        limit: int = 10,
+        articles: Sequence[int | tuple[str, int]] = (),
+        within: Sequence[tuple[str, Span]] = (),
     ) -> list[Passage]:
         pairs = {question[i : i + 2] for i in range(len(question) - 1)}
         found = []
         for stored in self.store.articles():
             number = stored.article.number
-            if articles and number not in articles and (stored.document, number) not in articles:
-                continue
+            whole = number in articles or (stored.document, number) in articles or not (articles or within)
             document = self.store.document(stored.document)
             assert document
             for span in _spans(document.text, stored.article):
+                if not whole and not any(name == document.name and p.contains(span) for name, p in within):
+                    continue
                 score = sum(pair in document.text[span.start : span.end] for pair in pairs)
                 found.append(_passage(document, stored, span, score))
         return sorted(found, key=lambda p: -p.score)[:limit]
@@ -174,16 +182,17 @@ class FakeChain:
             raise QuestionError("问题太长 (the question is too long)", f"请缩短到 {MAX_QUESTION} 字以内")
         if question.text == BROKEN:
             raise RuntimeError("the fake breaks on demand")
-        passages = self.search(question.text, 10, question.articles)
+        passages = self.search(question.text, 10, question.articles, question.within)
         yield Retrieved(tuple(passages))
-        best = passages[0].score
+        best = max((p.score for p in passages), default=0.0)
         if best < self.refuse_below:
             sorry = AnswerSentence("这些文件没有提到这个问题。", (), "supported")
             yield Said(sorry)
             yield Done(Answer((sorry,), (), tuple(passages), True, "extractive", {"retrieve": 1.0}))
             return
         said, cited = [], []
-        for n, passage in enumerate((p for p in passages if p.score >= max(2, best - 1)), 1):
+        first = max((c.n for c in question.cited), default=0) + 1
+        for n, passage in enumerate((p for p in passages if p.score >= max(2, best - 1)), first):
             for citation, sentence in _quotes(passage, n):
                 time.sleep(self.pause)
                 cited.append(citation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rag.config import Settings
 from rag.records import Done, Event, Question
 from ui.api import MAX_BODY
 from ui.app import create_app
+from ui.chat import STATIC
 from ui.service import Metrics, Service
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
@@ -51,6 +53,11 @@ def events(response: httpx.Response) -> list[tuple[int, str, Any]]:
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
         out.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
     return out
+
+
+def place(start: int, end: int, document: str = NAME, **more: int) -> dict[str, Any]:
+    """A span as requests name it."""
+    return {"document": document, "start": start, "end": end, **more}
 
 
 # --- Asking ----------------------------------------------------------------------------------------
@@ -104,6 +111,37 @@ def test_a_question_can_be_restricted_to_articles(client: TestClient, articles: 
     assert {row["article"] for row in answer["retrieved"]} == {3}
 
 
+def test_a_question_can_be_restricted_to_sections(client: TestClient) -> None:
+    text = written()[0].text
+    start, end = text.index("(一)夯实网络底座"), text.index("(二)建强服务队伍")
+    within = [{"document": NAME, "start": start, "end": end}]
+    answer = client.post("/api/ask", json={"question": "县财政安排多少专项资金？", "within": within}).json()
+    assert answer["retrieved"] and answer["citations"]
+    for place in (*answer["retrieved"], *answer["citations"]):
+        assert start <= place["start"] < place["end"] <= end
+
+
+def test_articles_and_sections_are_a_union(client: TestClient) -> None:
+    start = written()[0].text.index("一、总体目标")
+    within = [{"document": NAME, "start": start, "end": start + 60}]
+    body = {"question": QUESTION, "articles": [[NAME, 3]], "within": within}
+    assert {row["article"] for row in client.post("/api/ask", json=body).json()["retrieved"]} == {1, 3}
+
+
+def test_earlier_citations_are_made_again_from_the_documents(client: TestClient, chain: FakeChain) -> None:
+    first = client.post("/api/ask", json={"question": QUESTION}).json()["citations"][0]
+    cited = [{"n": 7, **{key: first[key] for key in ("document", "start", "end")}}]
+    assert client.post("/api/ask", json={"question": QUESTION, "cited": cited}).status_code == 200
+    (known,) = chain.asked[-1].cited
+    assert known.as_json() == {**first, "n": 7}
+    assert known.article.id == chain.store.articles()[0].id
+
+
+def test_every_sentence_says_its_kind(client: TestClient) -> None:
+    answer = client.post("/api/ask", json={"question": "建强服务队伍，选好村级网格员，每村配备几名？"}).json()
+    assert [s["kind"] for s in answer["sentences"]] == ["item"]
+
+
 def test_earlier_turns_reach_the_chain(client: TestClient, chain: FakeChain) -> None:
     history = [{"role": "user", "content": "示范村？"}, {"role": "assistant", "content": "36个。"}]
     client.post("/api/ask", json={"question": QUESTION, "history": history})
@@ -127,6 +165,23 @@ def test_earlier_turns_reach_the_chain(client: TestClient, chain: FakeChain) -> 
         ({"question": "问", "articles": "1"}, (422, "invalid_request")),
         ({"question": "问", "history": [{"role": "system", "content": ""}]}, (422, "invalid_request")),
         ({"question": "问", "article": [1]}, (422, "invalid_request")),  # a slip is told, not ignored
+        ({"question": "问", "within": [place(0, 9, "别的.txt")]}, (404, "unknown_document")),
+        ({"question": "问", "within": [place(9, 9)]}, (422, "bad_span")),
+        ({"question": "问", "within": [place(0, 10**30)]}, (422, "bad_span")),
+        ({"question": "问", "within": [place(-1, 9)]}, (422, "invalid_request")),
+        ({"question": "问", "within": [{"document": NAME}]}, (422, "invalid_request")),
+        ({"question": "问", "within": [place(0, 9)] * 1001}, (422, "invalid_request")),
+        ({"question": "问", "cited": [place(99, 105, n=0)]}, (422, "invalid_request")),
+        ({"question": "问", "cited": [place(99, 105)]}, (422, "invalid_request")),
+        ({"question": "问", "cited": [place(99, 105, n=2), place(99, 104, n=2)]}, (422, "bad_citations")),
+        ({"question": "问", "cited": [place(0, 9, n=1)]}, (422, "bad_citations")),  # before all articles
+        ({"question": "问", "cited": [place(60, 600, n=1)]}, (422, "bad_citations")),  # in two of them
+        ({"question": "问", "cited": [place(0, 9, "别的.txt", n=1)]}, (404, "unknown_document")),
+        ({"question": "问", "cited": [place(9, 10**6, n=1)]}, (422, "bad_span")),
+        (
+            {"question": "问", "cited": [place(99, 105, n=n + 1) for n in range(501)]},
+            (422, "invalid_request"),
+        ),
         ({"question": ["问"]}, (422, "invalid_request")),
         ({}, (422, "invalid_request")),
         ([], (422, "invalid_request")),
@@ -251,6 +306,47 @@ def test_search_gives_passages_best_first(client: TestClient) -> None:
     assert [p["score"] for p in passages] == sorted((p["score"] for p in passages), reverse=True)
 
 
+# --- Going on --------------------------------------------------------------------------------------
+
+
+def follow_ups(client: TestClient, *needles: str, **more: Any) -> list[str]:
+    """The questions that go on from an answer that cites these words."""
+    text = written()[0].text
+    cited = [place(text.index(words), text.index(words) + len(words)) for words in needles]
+    body = {"question": "多少？", "cited": cited, **more}
+    response = client.post("/chat/follow-ups", json=body)
+    assert response.status_code == 200
+    assert set(response.json()) == {"questions"}
+    return list(response.json()["questions"])
+
+
+def test_an_answer_is_gone_on_from_with_what_stands_beside_it(client: TestClient) -> None:
+    assert follow_ups(client, "对偏远山村采用卫星补盲。") == ["“建强服务队伍”包括哪些方面？"]
+    assert follow_ups(client, "办好田间课堂") == ["“夯实网络底座”说的是什么？"]
+    assert follow_ups(client, "到2027年") == ["“夯实网络底座”说的是什么？", "“建强服务队伍”包括哪些方面？"]
+    assert follow_ups(client, "青禾县材料汇编") == follow_ups(client) == []
+
+
+def test_a_refusal_is_gone_on_from_with_the_nearest_sections(client: TestClient) -> None:
+    assert follow_ups(client, "办好田间课堂", refused=True)[0] == "“建强服务队伍”包括哪些方面？"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"question": "问", "cited": [place(0, 9, "别的.txt")]}, (404, "unknown_document")),
+        ({"question": "问", "cited": [place(9, 9)]}, (422, "bad_span")),
+        ({"question": "问", "cited": [place(0, 9)] * 501}, (422, "invalid_request")),
+        ({"cited": []}, (422, "invalid_request")),
+        ({"question": "问", "n": 3}, (422, "invalid_request")),
+    ],
+)
+def test_follow_ups_to_what_there_is_not_are_a_4xx(
+    client: TestClient, body: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    assert error(client.post("/chat/follow-ups", json=body)) == expected
+
+
 # --- Operation -------------------------------------------------------------------------------------
 
 
@@ -287,6 +383,15 @@ def test_the_page_records_and_offers_nothing_of_gradios(client: TestClient) -> N
     assert config["analytics_enabled"] is False
     assert config["footer_links"] == []
     assert not config.get("run_history")
+
+
+def test_the_page_names_its_own_files_in_the_html(client: TestClient) -> None:
+    page = client.get("/", headers={"Accept-Encoding": "gzip"})
+    assert int(page.headers["content-length"]) == len(page.content)
+    head = page.text.split("</head>")[0]
+    for name, link in (("talk.js", 'rel="modulepreload"'), ("base.css", 'rel="preload" as="style"')):
+        (address,) = re.findall(f'<link {link} href="(static/youju-[0-9a-f]{{12}}/{name})">', head)
+        assert client.get(address).text == (STATIC / name).read_text("utf-8")
 
 
 # --- Many at once ----------------------------------------------------------------------------------

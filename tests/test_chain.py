@@ -24,6 +24,7 @@ from rag.fold import squeeze
 from rag.records import Answer, Cited, Done, Event, Passage, Question, Retrieved, Said, Turn
 from rag.retrieve import HybridRetriever
 from rag.store import Store
+from ui.service import Service
 
 ANSWERABLE = ("fact", "list", "why", "locate", "compare", "followup")
 QUESTION = "护理员入职奖励多少钱？"
@@ -243,6 +244,11 @@ def test_a_long_question_within_the_limit_is_answered(small: Chain) -> None:
         {"question": QUESTION, "history": ["上一句"]},
         {"question": QUESTION, "articles": [1.5]},
         {"question": QUESTION, "articles": [["甲.txt"]]},
+        {"question": QUESTION, "within": "甲.txt"},
+        {"question": QUESTION, "within": [["甲.txt", 0, 9]]},
+        {"question": QUESTION, "within": [{"document": "汇编.txt", "start": 0}]},
+        {"question": QUESTION, "within": [{"document": "汇编.txt", "start": True, "end": 9}]},
+        {"question": QUESTION, "within": [{"document": None, "start": 0, "end": 9}]},
     ],
 )
 def test_a_malformed_question_is_told(small: Chain, value: dict[str, Any]) -> None:
@@ -325,7 +331,7 @@ def test_an_answer_as_json_has_exactly_the_keys_of_the_contract(asked: list[Aske
         assert 0 <= row["confidence"] <= 1
         assert set(row["timings_ms"]) >= {"retrieve", "answer"}
         for sentence in row["sentences"]:
-            assert set(sentence) == {"text", "citations", "support"}
+            assert set(sentence) == {"text", "citations", "support", "kind"}
             assert "".join(f"[{n}]" for n in sentence["citations"]) in row["answer"]
         for citation in row["citations"]:
             assert set(citation) == {
@@ -385,6 +391,24 @@ def test_examples_are_questions_that_it_answers(chain: Chain) -> None:
         answer = chain.invoke(Question(question))
         assert not answer.refused, question
         assert answer.citations
+
+
+def test_follow_ups_are_answered_from_the_same_articles(asked: list[Asked], chain: Chain) -> None:
+    service = Service(chain)
+    count = 0
+    for one in asked[::8]:
+        shown = one.answer.citations or one.answer.retrieved[:3]
+        near = {(place.document, place.article.number) for place in shown}
+        places = [(place.document, place.start) for place in shown]
+        text = one.gold["question"]
+        questions = service.follow_ups(places, text, 3, one.answer.refused)
+        assert len(questions) == len(set(questions)) <= 3
+        for question in questions:
+            answer = chain.invoke(Question(question, (Turn("user", text),)))
+            assert not answer.refused and not answer.question, question
+            assert near & {(c.document, c.article.number) for c in answer.citations}, question
+            count += 1
+    assert count >= 10
 
 
 # -- how well it answers ------------------------------------------------------------------------------------

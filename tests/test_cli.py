@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from rag.chain import open_chain
 from rag.cli import app
+from rag.config import Settings
 from rag.errors import QuestionError
 from rag.records import Answer, Done, Question
 from rag.store import DATABASE, Store
@@ -385,6 +386,20 @@ def test_a_bad_setting_is_named(doc: Path, monkeypatch: pytest.MonkeyPatch, kb: 
 def test_a_malformed_settings_file_is_named(tmp_path: Path, kb: Path) -> None:
     (tmp_path / "youju.toml").write_text("port = = 1", encoding="utf-8")
     refused("ask", "问题", says=("youju.toml", "TOML"))
+
+
+def test_serving_without_documents_needs_leave_to_add_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr("ui.app.create_app", served.append)
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    refused("serve", "--port", "0", says=("youju ingest",))
+    for _ in range(2):  # the second time, an empty knowledge base is there
+        assert run("serve", "--port", "0", "--allow-upload").exit_code == 0
+    assert [settings.allow_upload for settings in served] == [True, True]
+    assert (tmp_path / "kb" / DATABASE).exists()
+    refused("serve", "--port", "0", says=("youju ingest",))
 
 
 def test_a_port_in_use_is_named(kb: Path) -> None:

@@ -16,6 +16,7 @@ from fakes import FakeEncoder
 from rag.errors import DamagedError, KnowledgeBaseError, LockedError, ModelMismatchError
 from rag.lexicon import tokens
 from rag.outline import outline
+from rag.records import Span
 from rag.store import DATABASE, Store
 
 DOCUMENT = document(compilation())
@@ -98,14 +99,59 @@ def test_text_is_found_by_its_words_and_by_its_headings(kb: Path) -> None:
         assert store.search_text('"没有这个词"') == []
 
 
-def test_text_search_can_be_restricted_to_articles(kb: Path) -> None:
+def test_text_search_can_be_restricted_to_chunks(kb: Path) -> None:
     with Store.open(kb) as store:
         second = store.articles("汇编.txt")[1]
-        hits = store.search_text(_query("联席会议"), limit=100, article_ids=[second.id])
-        assert {key for key, _ in hits} <= set(store.chunk_ids([second.id]))
+        (inside,) = store.chunks_inside([("汇编.txt", second.article)])
+        hits = store.search_text(_query("联席会议"), limit=100, chunks=inside)
+        assert {key for key, _ in hits} <= set(inside)
         assert set(store.article_of(key for key, _ in hits).values()) == {second.id}
         assert hits
-        assert store.search_text(_query("联席会议"), article_ids=[]) == []
+        assert store.search_text(_query("联席会议"), chunks=[]) == []
+
+
+def test_the_chunks_inside_places_are_found_for_each(kb: Path) -> None:
+    with Store.open(kb) as store:
+        first, second = (stored.article for stored in store.articles("汇编.txt")[:2])
+        section = second.sections[0]
+        whole, part, cut, none, unknown = store.chunks_inside(
+            [
+                ("汇编.txt", first),
+                ("汇编.txt", section),
+                ("汇编.txt", Span(section.start, section.end - 2)),
+                ("汇编.txt", Span(0, 2)),
+                ("没有.txt", first),
+            ]
+        )
+        assert {p.article.number for p in store.passages(whole)} == {1}
+        assert {p.section[-1] for p in store.passages(part)} == {section.label}
+        assert len(cut) == len(part) - 1  # a chunk is inside or it is not
+        assert none == unknown == []
+        assert whole == sorted(whole)
+        assert store.chunks_inside([]) == []
+
+
+def test_a_position_is_in_an_article_or_in_none(kb: Path) -> None:
+    with Store.open(kb) as store:
+        for stored in store.articles("汇编.txt"):
+            assert store.article_at("汇编.txt", stored.article.start) == stored
+            assert store.article_at("汇编.txt", stored.article.end - 1) == stored
+        assert store.article_at("汇编.txt", 0) is None
+        assert store.article_at("没有.txt", 100) is None
+
+
+def test_articles_are_known_by_place_without_their_sections(kb: Path) -> None:
+    with Store.open(kb) as store:
+        assert store.article_places() == [
+            (a.document, a.article.number, Span(a.article.start, a.article.end)) for a in store.articles()
+        ]
+
+
+def test_a_document_has_its_length(kb: Path) -> None:
+    with Store.open(kb) as store:
+        found = store.document("汇编.txt")
+        assert found and store.characters("汇编.txt") == len(found.text)
+        assert store.characters("没有.txt") is None
 
 
 def test_document_frequency_counts_chunks(kb: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain as chained
 from typing import Annotated, Any, Literal
 
@@ -20,12 +20,26 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rag.errors import InputError, YoujuError
-from rag.records import Cited, Discarded, Document, Done, Event, Question, Retrieved, Said, Span, Turn
+from rag.errors import FormatError, InputError, LockedError, PathError, YoujuError
+from rag.records import (
+    Citation,
+    Cited,
+    Discarded,
+    Document,
+    Done,
+    Event,
+    Question,
+    Retrieved,
+    Said,
+    Span,
+    Turn,
+)
+from rag.store import StoredArticle
 from ui.service import Metrics, Service
 
 MAX_BODY = 1_000_000  # bytes
 MAX_CONTEXT = 5_000  # characters on each side of a source span
+MAX_TURNS, MAX_TURN = 100, 20_000  # earlier messages, and characters of one
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,21 +67,34 @@ class TurnIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Literal["user", "assistant"]
-    content: Text = Field(max_length=20_000)
+    content: Text = Field(max_length=MAX_TURN)
+
+
+class PlaceIn(BaseModel):
+    """A span of a document."""
+
+    model_config = ConfigDict(extra="forbid")
+    document: Text
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+
+
+class CitedIn(PlaceIn):
+    """An earlier citation of the conversation, by its number."""
+
+    n: Number
 
 
 class AskIn(BaseModel):
-    """A question, the earlier turns, and the articles it is restricted to."""
+    """A question, the earlier turns and citations, and the articles and places it is restricted to."""
 
     model_config = ConfigDict(extra="forbid")
     question: Text
-    history: list[TurnIn] = Field(default_factory=list, max_length=100)
+    history: list[TurnIn] = Field(default_factory=list, max_length=MAX_TURNS)
     articles: list[Number | tuple[Text, Number]] = Field(default_factory=list, max_length=1_000)
+    within: list[PlaceIn] = Field(default_factory=list, max_length=1_000)
+    cited: list[CitedIn] = Field(default_factory=list, max_length=500)
     stream: bool = False
-
-    def as_question(self) -> Question:
-        history = tuple(Turn(turn.role, turn.content) for turn in self.history)
-        return Question(self.question, history, tuple(self.articles))
 
 
 def api(service: Service, max_question: int) -> FastAPI:
@@ -80,17 +107,12 @@ def api(service: Service, max_question: int) -> FastAPI:
     @app.post("/ask")
     def ask(body: AskIn) -> Response:
         """An answer, or with ``stream`` the events of its making."""
-        _check_question(body, service, max_question)
-        question = body.as_question()
+        question = _question(body, service, max_question)
         if not body.stream:
             return JSONResponse(service.ask(question).as_json())
         events = service.stream(question)
         first = next(events)  # a question that cannot be used fails here, with a status of its own
-        return StreamingResponse(
-            server_sent(chained([first], events)),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return event_stream(server_sent(chained([first], events)))
 
     @app.get("/articles")
     def articles() -> Response:
@@ -120,7 +142,7 @@ def api(service: Service, max_question: int) -> FastAPI:
     @app.get("/search")
     def search(q: str, limit: Annotated[int, Query(ge=1, le=100)] = 10) -> Response:
         """The passages nearest to a question."""
-        _check_length(q, max_question)
+        check_length(q, max_question)
         return JSONResponse({"passages": [p.as_json() for p in service.search(q, limit)]})
 
     return app
@@ -177,18 +199,77 @@ def checked_span(document: Document, start: int, end: int) -> Span:
     return Span(start, end)
 
 
-def _check_question(body: AskIn, service: Service, max_question: int) -> None:
-    _check_length(body.question, max_question)
-    if not body.articles:
+def places(service: Service, wanted: Sequence[PlaceIn]) -> list[tuple[Document, Span]]:
+    """Each place with its document. Raises ApiError 404 for an unknown document, 422 for a span it does not hold."""
+    documents = {
+        name: document_named(service, name) for name in dict.fromkeys(place.document for place in wanted)
+    }
+    return [
+        (documents[place.document], checked_span(documents[place.document], place.start, place.end))
+        for place in wanted
+    ]
+
+
+def _question(body: AskIn, service: Service, max_question: int) -> Question:
+    """The question that a request asks. Raises ApiError where it names what there is not."""
+    check_length(body.question, max_question)
+    _check_articles(body.articles, service)
+    return Question(
+        body.question,
+        tuple(Turn(turn.role, turn.content) for turn in body.history),
+        tuple(body.articles),
+        _citations(body.cited, service),
+        tuple((document.name, span) for document, span in places(service, body.within)),
+    )
+
+
+def _check_articles(wanted: Sequence[int | tuple[str, int]], service: Service) -> None:
+    if not wanted:
         return
-    known = {(a.document, a.article.number) for a in service.store.articles()}
+    known = {(document, number) for document, number, _ in service.store.article_places()}
     numbers = {number for _, number in known}
-    for wanted in body.articles:
-        if wanted not in (numbers if isinstance(wanted, int) else known):
-            raise ApiError(404, "unknown_article", f"没有这篇文章 (no such article): {wanted}")
+    for key in wanted:
+        if key not in (numbers if isinstance(key, int) else known):
+            raise ApiError(404, "unknown_article", f"没有这篇文章 (no such article): {key}")
 
 
-def _check_length(question: str, longest: int) -> None:
+def _citations(cited: Sequence[CitedIn], service: Service) -> tuple[Citation, ...]:
+    """The conversation's earlier citations, made again from what the knowledge base holds."""
+    numbers = [one.n for one in cited]
+    if len(set(numbers)) < len(numbers):
+        twice = next(n for n in numbers if numbers.count(n) > 1)
+        raise ApiError(
+            422, "bad_citations", f"引用编号 {twice} 出现了两次，请去掉一个 (a number given twice)"
+        )
+    spans = places(service, cited)
+    articles = service.articles_at([(document.name, span.start) for document, span in spans])
+    return tuple(
+        _citation(n, document, span, stored)
+        for n, (document, span), stored in zip(numbers, spans, articles, strict=True)
+    )
+
+
+def _citation(n: int, document: Document, span: Span, stored: StoredArticle | None) -> Citation:
+    if stored is None or not stored.article.contains(span):
+        raise ApiError(
+            422,
+            "bad_citations",
+            f"引用 {n} 的区间 [{span.start}, {span.end}) 不在一篇文章内 (not inside an article)",
+        )
+    return Citation(
+        span.start,
+        span.end,
+        n,
+        document.name,
+        document.sha256,
+        stored.ref,
+        tuple(section.label for section in stored.article.path_at(span.start)),
+        document.text[span.start : span.end],
+    )
+
+
+def check_length(question: str, longest: int) -> None:
+    """Raises ApiError for an empty question (422), or one of more than ``longest`` characters (413)."""
     if not question.strip():
         raise ApiError(422, "empty_question", "问题是空的，请写下要问的内容 (the question is empty)")
     if len(question) > longest:
@@ -223,10 +304,10 @@ def server_sent(events: Iterator[Event]) -> Iterator[str]:
     number = 0
     try:
         for number, event in enumerate(events, 1):
-            yield _message(number, *_named(event))
+            yield sse(number, *_named(event))
     except Exception as error:  # the status is sent already: the stream itself says it
         _, content = described(error)
-        yield _message(number + 1, "error", content)
+        yield sse(number + 1, "error", content)
 
 
 def _named(event: Event) -> tuple[str, dict[str, Any]]:
@@ -236,30 +317,28 @@ def _named(event: Event) -> tuple[str, dict[str, Any]]:
         case Cited(citation):
             return "citation", citation.as_json()
         case Said(sentence):
-            return "sentence", {**sentence.as_json(), "kind": sentence.kind}
+            return "sentence", sentence.as_json()
         case Discarded(reason):
             return "discarded", {"reason": reason}
         case Done(answer):
             return "done", answer.as_json()
 
 
-def _message(number: int, name: str, data: dict[str, Any]) -> str:
+def event_stream(messages: Iterator[str]) -> Response:
+    """A response of server-sent events, which no one on the way may keep or hold back."""
+    return StreamingResponse(
+        messages,
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def sse(number: int, name: str, data: dict[str, Any]) -> str:
+    """One server-sent event."""
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
 # --- Errors ------------------------------------------------------------------------------------------
-
-
-def answer_errors(app: FastAPI) -> None:
-    """Let every error of ``app`` be answered as JSON."""
-    for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
-        app.add_exception_handler(kind, _answer_error)
-
-
-def _answer_error(request: Request, error: Exception) -> Response:
-    status, content = described(error)
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return JSONResponse(content, status_code=status, headers=headers)
 
 
 def described(error: Exception) -> tuple[int, dict[str, Any]]:
@@ -275,6 +354,10 @@ def described(error: Exception) -> tuple[int, dict[str, Any]]:
         case HTTPException():
             status, message = error.status_code, str(error.detail)
             code = _CODES.get(status, "http")
+        case FormatError() | PathError():
+            status, code, message = 422, "unusable_file", str(error)
+        case LockedError():
+            status, code, message = 409, "busy", str(error)
         case InputError():
             status, code, message = 422, "unusable_question", str(error)
         case YoujuError():
@@ -289,39 +372,59 @@ def described(error: Exception) -> tuple[int, dict[str, Any]]:
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
+Told = Callable[[Exception], tuple[int, dict[str, Any]]]  # status and body for an error
+
+
+def answer_errors(app: FastAPI, told: Told = described) -> None:
+    """Let every error of ``app`` be answered as JSON, in the shape that ``told`` gives it."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        status, content = told(error)
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return JSONResponse(content, status_code=status, headers=headers)
+
+    for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
+        app.add_exception_handler(kind, answer)
+
 
 # --- Middleware --------------------------------------------------------------------------------------
 
 
 class LimitedBody:
-    """Refuses a request body of more than ``MAX_BODY`` bytes, announced or not."""
+    """Refuses a request body of more than ``limit`` bytes, announced or not; ``told`` shapes the error."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY, told: Told = described) -> None:
+        self.app, self.limit, self.told = app, limit, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        taken = 0
-
-        async def limited() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MAX_BODY:
-                raise _TOO_LARGE
-            return message
-
-        if announced.isdigit() and int(announced) > MAX_BODY:
-            status, content = described(_TOO_LARGE)
+        if announced.isdigit() and int(announced) > self.limit:
+            status, content = self.told(_too_large(self.limit))
             await JSONResponse(content, status_code=status)(scope, receive, send)
             return
-        await self.app(scope, limited, send)
+        await self.app(scope, limited(receive, self.limit, _too_large(self.limit)), send)
 
 
-_TOO_LARGE = HTTPException(413, f"请求超过 {MAX_BODY:,} 字节 (the body is too large)")
+def limited(receive: Receive, most: int, error: Exception) -> Receive:
+    """``receive``, which raises ``error`` once more than ``most`` bytes of body have come."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise error
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"请求超过 {limit:,} 字节 (the body is too large)")
 
 
 class Counted:

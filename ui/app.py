@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
@@ -14,11 +13,17 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
+from rag.feedback import FeedbackLog
 from ui.api import answer_errors, api, operation
-from ui.chat import chat, fragments, theme
+from ui.chat import STATIC, chat, theme
+from ui.early import EarlyLinks
+from ui.export import exports
+from ui.feedback import feedback_routes
+from ui.library import library
+from ui.openai import openai_compatible
+from ui.panels import panels
 from ui.service import Answering, Service
-
-STATIC = Path(__file__).parent / "static"
+from ui.suggest import suggestions
 
 
 def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
@@ -36,14 +41,23 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     )
     # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
     app.add_middleware(CORSMiddleware, allow_origins=())
+    folder = static_folder()
+    files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
+    app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
     answer_errors(app)
     app.include_router(operation(service))
-    app.include_router(fragments(service))
+    app.include_router(panels(service, settings.allow_upload))
+    app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
+    app.include_router(suggestions(service))
+    if settings.allow_upload:
+        app.include_router(library(service, settings))
+    app.include_router(exports(service))
     app.mount("/api", api(service, settings.max_question))
-    app.mount("/static/youju", StaticFiles(directory=STATIC))
+    app.mount("/v1", openai_compatible(service, settings.max_question))
+    app.mount(f"/{folder}", StaticFiles(directory=STATIC))
     gr.mount_gradio_app(
         app,
-        chat(service),
+        chat(),
         path="/",
         footer_links=[],
         run_history=False,
@@ -53,7 +67,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         enable_monitoring=False,
         max_file_size=1,  # nothing is uploaded here
         theme=theme(),
-        head=_head(),
+        head=_head(settings, folder),
     )
     return app
 
@@ -70,15 +84,18 @@ def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManage
     return lifespan
 
 
-def _head() -> str:
-    """The page's own style and script; an address changes with its file's content."""
-    return (
-        f'<link rel="stylesheet" href="{_address("chat.css")}">'
-        f'<script type="module" src="{_address("chat.js")}"></script>'
-        '<link rel="icon" href="data:,">'
-    )
+def _head(settings: Settings, folder: str) -> str:
+    """The page's own styles and script, after Gradio's."""
+    documents = '<meta name="youju-library" content="allowed">' if settings.allow_upload else ""
+    styles = (f'<link rel="stylesheet" href="{folder}/{path.name}">' for path in sorted(STATIC.glob("*.css")))
+    script = f'<script type="module" src="{folder}/chat.js"></script>'
+    return "".join((documents, *styles, script, '<link rel="icon" href="data:,">'))
 
 
-def _address(name: str) -> str:
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"static/youju/{name}?v={digest}"
+def static_folder() -> str:
+    """The address of the static files, which changes with their content: a browser never mixes two versions."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return f"static/youju-{digest.hexdigest()[:12]}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rag.errors import InputError
+from rag.examples import follow_ups
+from rag.ingest import PassageEncoder
 from rag.records import Answer, Done, Event, Passage, Question
 from rag.store import Store, StoredArticle
 
@@ -17,6 +19,9 @@ class Answering(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def encoder(self) -> PassageEncoder: ...
 
     def stream(self, question: Question, /) -> Iterator[Event]: ...
 
@@ -66,6 +71,11 @@ class Service:
         """The knowledge base, which any thread may read at any time."""
         return self._chain.store
 
+    @property
+    def encoder(self) -> PassageEncoder:
+        """What embeds the chain's passages: loaded once for questions and new documents."""
+        return self._chain.encoder
+
     def stream(self, question: Question) -> Iterator[Event]:
         """The chain's events. Raises InputError before the first one where the question cannot be used."""
         try:
@@ -99,10 +109,36 @@ class Service:
         """Questions that the documents answer."""
         return list(self._chain.examples(n))
 
+    def follow_ups(
+        self, citations: Sequence[tuple[str, int]], asked: str, n: int, refused: bool = False
+    ) -> list[str]:
+        """Questions that go on from an answer, on what stands near its citations, each a document and a position.
+
+        Positions outside every article are left out.
+        """
+        articles = self.articles_at(citations)
+        places = [
+            (stored.article, position)
+            for stored, (_, position) in zip(articles, citations, strict=True)
+            if stored
+        ]
+        return follow_ups(asked, places, n, refused)
+
     def article_at(self, document: str, position: int) -> StoredArticle | None:
         """The article that holds a position of a document."""
-        articles = self.store.articles(document)
-        return next((a for a in articles if a.article.start <= position < a.article.end), None)
+        return self.store.article_at(document, position)
+
+    def articles_at(self, places: Sequence[tuple[str, int]]) -> list[StoredArticle | None]:
+        """The article that holds each position of a document, each article read once."""
+        found: list[StoredArticle | None] = []
+        for document, position in places:
+            known = (
+                a
+                for a in found
+                if a and a.document == document and a.article.start <= position < a.article.end
+            )
+            found.append(next(known, None) or self.article_at(document, position))
+        return found
 
     def article_numbered(self, document: str, number: int) -> StoredArticle | None:
         """A document's article by its number."""
