@@ -339,7 +339,16 @@ def test_an_answer_as_json_has_exactly_the_keys_of_the_contract(asked: list[Aske
             }
             assert set(citation["article"]) == {"number", "title", "category"}
         for passage in row["retrieved"]:
-            assert set(passage) == {"document", "article", "section", "start", "end", "score", "text"}
+            assert set(passage) == {
+                "document",
+                "article",
+                "title",
+                "section",
+                "start",
+                "end",
+                "score",
+                "text",
+            }
 
 
 def test_the_same_question_has_the_same_answer(chain: Chain, asked: list[Asked]) -> None:

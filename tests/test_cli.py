@@ -153,7 +153,7 @@ QUESTION = "到2027年全县建成多少个数字乡村示范村？"
 def test_search_as_json_is_the_contract(kb: Path) -> None:
     passages = out_json("search", QUESTION, "--limit", "3")["passages"]
     assert len(passages) == 3
-    assert list(passages[0]) == ["document", "article", "section", "start", "end", "score", "text"]
+    assert list(passages[0]) == ["document", "article", "title", "section", "start", "end", "score", "text"]
     assert "示范村36个" in passages[0]["text"]
     shown = run("search", QUESTION, "--limit", "1").stdout
     assert "第1篇 关于加快青禾县数字乡村建设的实施意见 › 一、总体目标" in shown
@@ -356,7 +356,16 @@ def test_bad_questions_are_refused() -> None:
 def test_the_real_chain_answers_one_by_one_and_in_batches(tmp_path: Path) -> None:
     question = "垃圾分类责任落实到多少名专职人员"
     answer = out_json("ask", question)
-    assert list(answer["retrieved"][0]) == ["document", "article", "section", "start", "end", "score", "text"]
+    assert list(answer["retrieved"][0]) == [
+        "document",
+        "article",
+        "title",
+        "section",
+        "start",
+        "end",
+        "score",
+        "text",
+    ]
     assert "垃圾分类" in answer["retrieved"][0]["text"]
     rows = _batch(tmp_path, {"id": 1, "question": question}, b"{", {"id": 3, "question": " "})
     result = run("ask", "--batch", rows, "--out", tmp_path / "out.jsonl")

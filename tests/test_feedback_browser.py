@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from rag.config import Settings
 from rag.feedback import Feedback, FeedbackLog
+from ui.app import static_folder
 
 pytestmark = pytest.mark.browser
 
@@ -64,7 +65,7 @@ def page(site: Site, browser: Browser) -> Iterator[Page]:
     opened.set_default_timeout(10_000)
     opened.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    address = f"{site.url}/static/youju/feedback-test.html"
+    address = f"{site.url}/{static_folder()}/feedback-test.html"
     opened.route(address, lambda route: route.fulfill(content_type="text/html; charset=utf-8", body=PAGE))
     opened.goto(address)
     opened.wait_for_selector(".feedback")

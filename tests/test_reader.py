@@ -108,7 +108,7 @@ def test_weights_that_cannot_be_used_are_an_error_with_a_way_out(
     path = tmp_path / "reader.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match="YOUJU_READER=none"):
+    with pytest.raises(ModelError, match="重新安装"):
         Reader(model_home, path).read("多少钱？", [shown("", "三百元。")])
 
 

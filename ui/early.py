@@ -27,6 +27,9 @@ class EarlyLinks:
             if message["type"] == "http.response.start":
                 begun.append(message)
                 return
+            if message["type"] != "http.response.body":
+                await send(message)
+                return
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
                 linked = bytes(body).replace(b"</head>", self._links + b"</head>", 1)
