@@ -33,7 +33,7 @@ export function save(conversation) {
 }
 
 export function remove(id) {
-  write(LIST, list().filter((entry) => entry.id !== id)) && localStorage.removeItem(key(id));
+  if (write(LIST, list().filter((entry) => entry.id !== id))) localStorage.removeItem(key(id));
 }
 
 /** Something short that this tab remembers over a reload; nothing where its storage is closed. */
