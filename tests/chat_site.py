@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import uvicorn
 from fakes_ui import FakeChain
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from running import running
 
 from rag.config import Settings
 from ui.app import create_app
@@ -40,29 +37,11 @@ class Site:
         return found
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
-
 @contextmanager
 def serving(settings: Settings, chain: Any, port: int = 0) -> Iterator[Site]:
     """Serves a chain on a port, by default a free one; in the end connections are cut off."""
-    port = port or free_port()
-    config = uvicorn.Config(
-        create_app(settings, chain), port=port, log_level="warning", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.05)
-    yield Site(f"http://127.0.0.1:{port}", chain)
-    server.should_exit = True
-    thread.join(20)
+    with running(create_app(settings, chain), port) as url:
+        yield Site(url, chain)
 
 
 @dataclass

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import html
-import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from playwright.sync_api import Page
+from running import running
 
 from rag.store import Store
 from ui.api import answer_errors
@@ -93,18 +90,8 @@ def serving(store: Store, answers: Sequence[str] = ()) -> Iterator[str]:
     def script() -> HTMLResponse:
         return HTMLResponse(_SCRIPT, media_type="text/javascript")
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    with running(app) as url:
+        yield url
 
 
 def unnamed(page: Page) -> list[str]:

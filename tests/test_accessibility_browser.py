@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +11,10 @@ from urllib.parse import urlsplit
 from zipfile import ZipFile
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, FakeChain, fake_chain
 from playwright.sync_api import Browser, Locator, Page, expect
+from running import running
 
 from rag.config import Settings
 from rag.records import Event, Question, Said
@@ -42,19 +40,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A running server that lets documents be added."""
     kb = tmp_path_factory.mktemp("kb")
     chain = fake_chain(kb)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     app = create_app(Settings(kb=kb, max_question=MAX_QUESTION, allow_upload=True), chain)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.05)
-    yield Site(f"http://127.0.0.1:{port}", chain)
-    server.should_exit = True
-    thread.join(10)
+    with running(app) as url:
+        yield Site(url, chain)
 
 
 @pytest.fixture

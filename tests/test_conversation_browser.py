@@ -17,13 +17,13 @@ from chat_site import (
     ask,
     begin_anew,
     follow,
-    free_port,
     ready,
     serving,
 )
 from fakes import FakeEncoder
 from fakes_ui import MAX_QUESTION, NAME, fake_chain
 from playwright.sync_api import Browser, Download, Page, expect
+from running import free_port
 
 from rag.chain import Chain
 from rag.config import Settings

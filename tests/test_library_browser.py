@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
 from builders import compilation
 from fakes import FakeEncoder
 from playwright.sync_api import Browser, Locator, Page, expect
+from running import running
 
 from rag.chain import Chain
 from rag.config import Settings
@@ -78,20 +77,9 @@ def settings(tmp_path: Path, docs: Path) -> Settings:
 def url(settings: Settings, encoder: PausingEncoder) -> Iterator[str]:
     """A running server."""
     retriever = HybridRetriever(store=Store.open(settings.kb), encoder=encoder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    application = create_app(settings, Chain(retriever, settings))
-    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    encoder.go.set()
-    server.should_exit = True
-    thread.join(10)
+    with running(create_app(settings, Chain(retriever, settings))) as address:
+        yield address
+        encoder.go.set()
 
 
 @pytest.fixture

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-import uvicorn
 from fakes import FakeEncoder
 from fakes_ui import FakeChain
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from running import running
 from test_tree_browser import LARGE_ARTICLES, large
 
 from rag.chain import Chain
@@ -83,19 +80,8 @@ KEPT = """() => JSON.parse(localStorage.getItem(`youju-conversation-${sessionSto
 @contextmanager
 def serving(kb: Path, chain: Any) -> Iterator[str]:
     """The address of a server over a chain."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    app = create_app(Settings(kb=kb), chain)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    with running(create_app(Settings(kb=kb), chain)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -406,6 +407,16 @@ class LimitedBody:
             await JSONResponse(content, status_code=status)(scope, receive, send)
             return
         await self.app(scope, limited(receive, self.limit, _too_large(self.limit)), send)
+
+
+def limited_route(limit: int) -> type[APIRoute]:
+    """Routes that take a body of ``limit`` bytes at most, beside others of their application that have another limit."""
+
+    class LimitedRoute(APIRoute):
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await LimitedBody(super().handle, limit)(scope, receive, send)
+
+    return LimitedRoute
 
 
 def limited(receive: Receive, most: int, error: Exception) -> Receive:

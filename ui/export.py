@@ -14,12 +14,10 @@ from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from starlette.types import Receive, Scope, Send
 
 from rag.records import AnswerSentence, ArticleRef, Citation, Document, Support
-from ui.api import ApiError, LimitedBody, Number, Text
+from ui.api import ApiError, Number, Text, limited_route
 from ui.markdown import markdown
 from ui.report import Exchange, Report, report
 from ui.service import Service
@@ -124,16 +122,9 @@ class ExportIn(BaseModel):
     exchanges: list[ExchangeIn] = Field(min_length=1, max_length=200)
 
 
-class LimitedRoute(APIRoute):
-    """A route that takes a body of ``MAX_EXPORT`` bytes at most."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await LimitedBody(super().handle, MAX_EXPORT)(scope, receive, send)
-
-
 def exports(service: Service) -> APIRouter:
     """The route that makes files of conversations."""
-    router = APIRouter(prefix="/chat", route_class=LimitedRoute)
+    router = APIRouter(prefix="/chat", route_class=limited_route(MAX_EXPORT))
 
     @router.post("/export")
     def export(body: ExportIn) -> Response:

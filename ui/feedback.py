@@ -8,24 +8,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, model_validator
-from starlette.types import Receive, Scope, Send
 
 from rag.feedback import Feedback, FeedbackLog, GivenAnswer, Verdict, Within, stands
 from rag.records import Citation, Turn
-from ui.api import ApiError, LimitedBody, Number, Text, TurnIn
+from ui.api import MAX_BODY, ApiError, Number, Text, TurnIn, limited_route
 from ui.service import Service
 
 MAX_COMMENT = 2_000  # characters
 MAX_QUESTION = 20_000  # characters: far above what may be asked, which is a setting
-
-
-class LimitedRoute(APIRoute):
-    """A route that takes no larger body than the API does."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await LimitedBody(super().handle)(scope, receive, send)
 
 
 class WithinIn(BaseModel):
@@ -68,7 +59,7 @@ class FeedbackIn(BaseModel):
 
 def feedback_routes(service: Service, log: FeedbackLog) -> APIRouter:
     """The route that takes feedback and appends it to ``log``."""
-    router = APIRouter(prefix="/chat", route_class=LimitedRoute)
+    router = APIRouter(prefix="/chat", route_class=limited_route(MAX_BODY))
 
     @router.post("/feedback", status_code=204)
     def feedback(body: FeedbackIn) -> None:
