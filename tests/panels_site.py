@@ -14,8 +14,8 @@ from playwright.sync_api import Page
 from running import running
 
 from rag.store import Store
-from ui.api import answer_errors
 from ui.chat import STATIC
+from ui.errors import answer_errors
 from ui.panels import panels
 from ui.service import Service
 

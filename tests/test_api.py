@@ -17,9 +17,9 @@ from fastapi.testclient import TestClient
 
 from rag.config import Settings
 from rag.records import Done, Event, Question
-from ui.api import MAX_BODY
 from ui.app import create_app
 from ui.chat import STATIC
+from ui.limits import MAX_BODY
 from ui.service import Metrics, Service
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"

@@ -25,9 +25,9 @@ from rag.config import Settings
 from rag.errors import FormatError, KnowledgeBaseError
 from rag.feedback import Feedback, FeedbackLog, Verdict, Within
 from rag.records import Answer, AnswerSentence, ArticleRef, Citation, Question, Turn
-from ui.api import MAX_BODY
 from ui.app import create_app
 from ui.feedback import MAX_COMMENT
+from ui.limits import MAX_BODY
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
 QUOTE = "到2027年，全县行政村5G覆盖率达到98%，建成数字乡村示范村36个。"

@@ -23,8 +23,8 @@ from rag.records import Passage, Question
 from rag.retrieve import HybridRetriever
 from rag.store import Store
 from ui import waiting
-from ui.api import ApiError
 from ui.app import create_app
+from ui.errors import ApiError
 from ui.library import PAGE_HEADER
 from ui.originals import Originals
 from ui.waiting import Waiting, checked_name

@@ -24,8 +24,8 @@ from test_chat_browser import Site, serving
 
 from rag.config import Settings
 from rag.records import AnswerSentence, Cited, Discarded, Done, Event, Question, Said
-from ui.api import MAX_BODY
 from ui.app import create_app
+from ui.limits import MAX_BODY
 from ui.openai import LISTED
 
 DOCS = Path(__file__).parent.parent / "docs" / "api.md"

@@ -14,7 +14,7 @@ from markup import Page
 
 from rag.records import Document, Outline
 from rag.store import Store
-from ui.api import answer_errors
+from ui.errors import answer_errors
 from ui.panels import panels
 from ui.service import Service
 

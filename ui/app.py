@@ -14,9 +14,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
 from rag.feedback import FeedbackLog
-from ui.api import answer_errors, api, operation
+from ui.api import api, operation
 from ui.chat import STATIC, chat, theme
 from ui.early import EarlyLinks
+from ui.errors import answer_errors
 from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library

@@ -17,7 +17,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from rag.records import AnswerSentence, ArticleRef, Citation, Document, Support
-from ui.api import ApiError, Number, Text, limited_route
+from ui.errors import ApiError
+from ui.inputs import Number, Text
+from ui.limits import limited_route
 from ui.markdown import markdown
 from ui.report import Exchange, Report, report
 from ui.service import Service

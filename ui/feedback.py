@@ -12,7 +12,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from rag.feedback import Feedback, FeedbackLog, GivenAnswer, Verdict, Within, stands
 from rag.records import Citation, Turn
-from ui.api import MAX_BODY, ApiError, Number, Text, TurnIn, limited_route
+from ui.errors import ApiError
+from ui.inputs import Number, Text, TurnIn
+from ui.limits import MAX_BODY, limited_route
 from ui.service import Service
 
 MAX_COMMENT = 2_000  # characters

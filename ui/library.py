@@ -21,9 +21,12 @@ from rag import ingest
 from rag.config import Settings
 from rag.records import Section
 from rag.store import Store, StoredDocument
-from ui.api import ApiError, Text, event_stream, limited, sse
+from ui.errors import ApiError
+from ui.inputs import Text
+from ui.limits import limited
 from ui.originals import Originals
 from ui.service import Service
+from ui.streams import event_stream, sse
 from ui.waiting import MOST_FILES, Waiting, WaitingFile, checked_name
 from ui.work import Told, Work
 

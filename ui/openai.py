@@ -29,20 +29,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from rag.records import Answer, AnswerSentence, Citation, Done, Event, Question, Turn
-from ui.api import (
-    MAX_TURN,
-    MAX_TURNS,
-    ApiError,
-    Counted,
-    LimitedBody,
-    Text,
-    answer_errors,
-    check_length,
-    described,
-    event_stream,
-)
+from ui.api import Counted
+from ui.errors import ApiError, answer_errors, described
+from ui.inputs import MAX_TURN, MAX_TURNS, Text, check_length
+from ui.limits import LimitedBody
 from ui.report import UNSUPPORTED
 from ui.service import Service
+from ui.streams import event_stream
 
 MODEL = "youju"
 LISTED = "\n\n引用 Citations\n"  # between an answer and the list of its citations

@@ -11,8 +11,9 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import StringConstraints
 
 from rag.records import Article, Document, Section, Span
-from ui.api import ApiError, checked_span, document_named
 from ui.article import article_html, marks_of
+from ui.errors import ApiError
+from ui.inputs import checked_span, document_named
 from ui.service import Service
 from ui.tree import tree_json
 from ui.welcome import welcome_html

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from ui.api import PlaceIn, Text, places
+from ui.inputs import PlaceIn, Text, places
 from ui.service import Service
 
 SHOWN = 3  # questions

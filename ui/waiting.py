@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ui.api import ApiError
+from ui.errors import ApiError
 
 MOST_FILES = 64
 HOURS = 1

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rag.ingest import Progress
-from ui.api import ApiError, described
+from ui.errors import ApiError, described
 
 Told = tuple[str, dict[str, Any]]  # an event's name and data
 Task = Callable[[Progress], dict[str, Any]]

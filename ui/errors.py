@@ -1,0 +1,70 @@
+"""Every error as JSON: ``{"error": {"code", "message"}}`` with a fitting status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from rag.errors import FormatError, InputError, LockedError, PathError, YoujuError
+
+_LOG = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """An error with its HTTP status and a code that programs can tell apart."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status, self.code, self.message = status, code, message
+        super().__init__(message)
+
+
+def described(error: Exception) -> tuple[int, dict[str, Any]]:
+    """Status and body for an error; what nobody foresaw is logged and not shown."""
+    match error:
+        case ApiError():
+            status, code, message = error.status, error.code, error.message
+        case RequestValidationError():
+            first = error.errors()[0]
+            status, code = (400, "bad_json") if first["type"] == "json_invalid" else (422, "invalid_request")
+            place = ".".join(str(part) for part in first["loc"])
+            message = f"请求不合要求 (invalid request): {place}: {first['msg']}"
+        case HTTPException():
+            status, message = error.status_code, str(error.detail)
+            code = _CODES.get(status, "http")
+        case FormatError() | PathError():
+            status, code, message = 422, "unusable_file", str(error)
+        case LockedError():
+            status, code, message = 409, "busy", str(error)
+        case InputError():
+            status, code, message = 422, "unusable_question", str(error)
+        case YoujuError():
+            status, code, message = 503, "unavailable", str(error)
+        case _:
+            _LOG.error("unforeseen", exc_info=error)
+            status, code = 500, "internal"
+            message = "服务内部出错，已记入日志，请再试一次 (internal error, see the log)"
+    readable = message.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be sent
+    return status, {"error": {"code": code, "message": readable}}
+
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+Told = Callable[[Exception], tuple[int, dict[str, Any]]]  # status and body for an error
+
+
+def answer_errors(app: FastAPI, told: Told = described) -> None:
+    """Let every error of ``app`` be answered as JSON, in the shape that ``told`` gives it."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        status, content = told(error)
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return JSONResponse(content, status_code=status, headers=headers)
+
+    for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
+        app.add_exception_handler(kind, answer)
