@@ -6,7 +6,9 @@
 ``--pairs`` are a document and sentences about it that people wrote: a line is ``{"evidence": a piece of the document,
 "true": [sentences that it supports], "false": [{"kind", "text"}]}``. From the documents themselves more are made by rule:
 sentences shortened to some of their clauses, and the same with a number, a name or a negation changed, beside the fact of
-another place. ``--held`` pairs measure the result. The layers start from the trained reader's.
+another place. ``--held`` pairs measure the result. The layers start from those of another trained model, all or the ones
+that ``--keep`` names; with ``--teacher`` a larger checker's probabilities are learned beside the labels (Hinton et al.,
+arXiv:1503.02531).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,16 +153,29 @@ def turned(sentence: str, chance: random.Random) -> str | None:
 class Checking(Layers):
     """The encoder's lowest layers with one output: whether the text supports the sentence."""
 
-    def __init__(self, folder: Path, start: Path | None, layers: int) -> None:
-        super().__init__(folder, layers)
+    def __init__(self, folder: Path, start: Path | None, layers: Sequence[int]) -> None:
+        """``layers`` are the places of the layers of ``start`` that it begins with, from 0."""
+        super().__init__(folder, len(layers))
         self.pooled = nn.Linear(self.size, 1)
-        known = unpacked(load_file(start)) if start else {}
+        known = kept(unpacked(load_file(start)), layers) if start else {}
         self.bert.load_state_dict(known, strict=False)
         if known.get("pooled.weight", self.pooled.weight).shape == self.pooled.weight.shape:  # a checker's
             self.load_state_dict({k: v for k, v in known.items() if k.startswith("pooled.")}, strict=False)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.pooled(self.states(ids, mask)[1])[:, 0]
+
+
+def kept(weights: Mapping[str, Tensor], layers: Sequence[int]) -> dict[str, Tensor]:
+    """The weights of these layers, numbered anew, and all that belongs to none."""
+    found = {}
+    for name, value in weights.items():
+        at = re.match(r"encoder\.layer\.(\d+)\.", name)
+        if at is None:
+            found[name] = value
+        elif int(at[1]) in layers:
+            found[f"encoder.layer.{layers.index(int(at[1]))}.{name[at.end() :]}"] = value
+    return found
 
 
 def measured(model: Checking, held: Sequence[Row]) -> str:
@@ -219,7 +234,8 @@ def main() -> None:
     parser.add_argument("--documents", nargs="*", default=[], help="more documents to make pairs from")
     parser.add_argument("--start", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--keep", type=int, nargs="+", default=list(range(8)), help="layers to start with")
+    parser.add_argument("--teacher", type=Path, help="a checker of eight layers to learn from")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--tokens", type=int, default=4096, help="of a batch")
@@ -246,7 +262,12 @@ def main() -> None:
                 rows(list(written(document, outline(document).articles, Path(file))), encoder, chance, 0.0),
             )
         )
-    model = Checking(encoder.folder.path, options.start, options.layers)
+    model = Checking(encoder.folder.path, options.start, options.keep)
+    teacher = (
+        Checking(encoder.folder.path, options.teacher, range(8)).eval().requires_grad_(False)
+        if options.teacher
+        else None
+    )
     per_epoch = [
         batches(
             rows([*own, *(p for d, a in texts for p in made(d, a, chance))], encoder, chance),
@@ -256,16 +277,25 @@ def main() -> None:
         for _ in range(options.epochs)
     ]
     total, begun = sum(map(len, per_epoch)), time.time()
+    losses: list[float] = []
 
     def loss(batch: list[Row]) -> Tensor:
+        ids, mask = padded(batch)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(*padded(batch))
+            logits = model(ids, mask)
         gold = torch.tensor([float(r.supported) for r in batch])
-        return F.binary_cross_entropy_with_logits(logits.float(), gold, torch.where(gold > 0, 1.4, 1.0))
+        weight = torch.where(gold > 0, 1.4, 1.0)
+        if teacher is not None:
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+                taught = torch.sigmoid(teacher(ids, mask).float())
+            gold = 0.3 * gold + 0.7 * taught.clone()
+        found = F.binary_cross_entropy_with_logits(logits.float(), gold, weight)
+        losses.append(found.item())
+        return found
 
     def after(step: int) -> None:
         if step % 25 == 0:
-            print(step, total, round(time.time() - begun), flush=True)
+            print(step, total, round(time.time() - begun), round(sum(losses[-25:]) / 25, 4), flush=True)
         if step % 200 == 0 or step == total:
             for file, some in held_rows:
                 print(Path(file).name, measured(model, some), flush=True)
