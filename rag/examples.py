@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
@@ -9,6 +10,9 @@ from rag.condense import condense
 from rag.extract import readable
 from rag.fold import squeeze
 from rag.records import Article, Question, Section, Turn
+
+_STRAIGHT = re.compile('"([^"]*)"')
+_NESTED = str.maketrans("“”‘’", "‘’“”")
 
 
 def examples(articles: Sequence[Article], n: int) -> list[str]:
@@ -42,9 +46,9 @@ def follow_ups(
     for article, position in cited:
         first.setdefault(article, position)
     told = set() if refused else {s for article, position in cited for s in article.path_at(position)}
-    words = squeeze(asked)[0]
+    words = _unquoted(asked)
     near = [
-        [s for s in _near(*place) if s not in told and squeeze(s.heading)[0] not in words]
+        [s for s in _near(*place) if s not in told and _unquoted(s.heading) not in words]
         for place in first.items()
     ]
     turns = filter(None, chain.from_iterable(zip_longest(*near)))
@@ -71,7 +75,7 @@ def _goes_on(section: Section) -> str | None:
     """
     if not _fit(section) or any(map(str.isspace, section.heading)):
         return None
-    question = f"“{section.heading}”说的是什么？" if not _divided(section) else _of_parts(section)
+    question = f"{_quoted(section.heading)}说的是什么？" if not _divided(section) else _of_parts(section)
     return question if condense(Question(question, (Turn("user", ""),))) == question else None
 
 
@@ -81,7 +85,18 @@ def _parts(article: Article) -> str | None:
 
 
 def _of_parts(section: Section) -> str:
-    return f"“{readable(section.heading)}”包括哪些方面？"
+    return f"{_quoted(readable(section.heading))}包括哪些方面？"
+
+
+def _quoted(heading: str) -> str:
+    """A heading in quotation marks; double ones in it become single and the other way (GB/T 15834-2011, 4.8)."""
+    nested = _STRAIGHT.sub(r"“\1”", heading).translate(_NESTED)
+    return f"“{nested}”"
+
+
+def _unquoted(text: str) -> str:
+    """As compared: whichever quotation marks stand in it."""
+    return re.sub("[\"']", "", squeeze(text)[0])
 
 
 def _divided(section: Section) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.examples import follow_ups
+from rag.examples import examples, follow_ups
 from rag.records import Article, Level, Section
 
 
@@ -60,6 +60,26 @@ def test_what_was_cited_or_asked_is_not_asked_again() -> None:
     cited = [(ARTICLE, 105), (ARTICLE, 115), (ARTICLE, 145), (ARTICLE, 175)]
     found = follow_ups("明确 总体目标要求了吗？", cited, 9)
     assert found == ["“建设助餐服务网点”说的是什么？"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "question"),
+    [
+        ("“候鸟老人”的基本画像", "“‘候鸟老人’的基本画像”说的是什么？"),
+        ('推行"三步"工作法', "“推行‘三步’工作法”说的是什么？"),
+        ("学习‘枫桥经验’的做法", "“学习“枫桥经验”的做法”说的是什么？"),
+    ],
+)
+def test_quotation_marks_in_a_heading_become_inner_ones(heading: str, question: str) -> None:
+    article = Article(0, 90, 1, "报告", None, (section(0, 50, "对策建议"), section(50, 90, heading)))
+    assert follow_ups("补贴？", [(article, 5)]) == [question]
+    assert follow_ups(question, [(article, 5)]) == []  # asked already
+
+
+def test_quotation_marks_in_a_heading_asked_for_its_parts_become_inner_ones() -> None:
+    parts = (section(10, 50, "一", level=2), section(50, 90, "二", level=2))
+    article = Article(0, 90, 1, "报告", None, (section(0, 90, "打造“一老一小”服务", *parts),))
+    assert examples([article], 1) == ["“打造‘一老一小’服务”包括哪些方面？"]
 
 
 def test_a_refusal_offers_the_nearest_sections_themselves() -> None:
