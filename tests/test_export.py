@@ -250,6 +250,19 @@ def test_how_it_was_understood_and_written_is_said(client: TestClient, form: str
     )
 
 
+def test_what_a_question_was_restricted_to_stands_under_it(client: TestClient) -> None:
+    within = ["《关于社区养老服务的调研报告》› 一、基本情况", "别的 材料.txt（3 篇）"]
+    exchange = {**cited("引文", asked="完整的问题"), "within": within}
+    said = f"仅查 (within)：{'、'.join(within)}"
+    understood = "按此理解 (read as)：完整的问题"
+    text = exported(client, "md", exchange, cited("引文")).decode()
+    assert [shown(line) for line in text.split("\n\n")[3:5]] == [said, understood]
+    assert text.count("仅查") == 1
+    found = paragraphs(exported(client, "docx", exchange, cited("引文")))
+    assert found[2:5] == [("Heading1", "1. 某问"), (None, said), (None, understood)]
+    assert sum("仅查" in text for _, text in found) == 1
+
+
 # --- Checks against the knowledge base ---------------------------------------------------------------
 
 
@@ -293,7 +306,7 @@ def test_a_quotation_whose_document_is_gone_is_kept_and_says_so(client: TestClie
 
 def test_hostile_text_is_only_text_in_markdown(client: TestClient) -> None:
     exchange = cited(HOSTILE, HOSTILE, asked=HOSTILE)
-    exchange["question"] = HOSTILE
+    exchange |= {"question": HOSTILE, "within": [HOSTILE]}
     exchange["answer"]["citations"][0] |= {
         "article": {"number": 1, "title": HOSTILE},
         "section": [HOSTILE],
@@ -461,6 +474,7 @@ def _sentence(**changes: Any) -> dict[str, Any]:
                 cited("引文", citations=[{**cited("引文")["answer"]["citations"][0], "sha256": "x"}])
             ]
         },
+        {"exchanges": [{**cited("引文"), "within": ["题" * 1_001]}]},
         {"exchanges": [cited("")]},
         {"exchanges": [cited("引" * 20_001)]},
     ],

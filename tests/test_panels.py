@@ -106,3 +106,14 @@ def test_the_tree_holds_every_level_and_is_sent_once(client: TestClient, kb: Pat
     changed = client.get("/chat/tree", headers=known)
     assert changed.status_code == 200
     assert [name for name, _ in changed.json()] == ["新.txt", NAME]
+    assert Page(client.get("/chat/welcome").text).text("ul.counts").startswith("2 份文件")
+
+
+def test_the_first_page_is_written_before_the_server_listens(kb: Path) -> None:
+    chain = fake_chain(kb)
+    app = FastAPI()
+    app.include_router(panels(Service(chain)))
+    with TestClient(app) as client:
+        chain.store.articles = pytest.fail  # type: ignore[method-assign]
+        assert "3</strong> 篇文章" in client.get("/chat/welcome").text
+        assert client.get("/chat/tree").json()[0][0] == NAME

@@ -27,6 +27,7 @@ from ui.word import word
 
 MAX_EXPORT = 5_000_000  # bytes of a request
 MAX_NOTES = 500_000  # characters of all footnotes: a long quotation may be referred to many times
+MAX_WITHIN = 2_000  # titles: as many as a question may name articles and places
 FILE_NAME = 60  # characters of a file's name: at most 240 bytes
 
 Label = Annotated[Text, Field(max_length=1_000)]
@@ -99,14 +100,16 @@ class AnswerIn(BaseModel):
 
 
 class ExchangeIn(BaseModel):
-    """A question and its answer."""
+    """A question, the titles of what it was restricted to, and its answer."""
 
     question: Text = Field(max_length=20_000, pattern=r"\S")
+    within: list[Label] = Field(default_factory=list, max_length=MAX_WITHIN)
     answer: AnswerIn
 
     def as_exchange(self) -> Exchange:
         return Exchange(
             self.question,
+            tuple(self.within),
             self.answer.asked,
             self.answer.refused,
             self.answer.engine,

@@ -31,7 +31,7 @@ def escape(text: str) -> str:
 
 
 def _entry(entry: Entry) -> list[str]:
-    parts = [f"按此理解 (read as)：{escape(entry.understood)}"] if entry.understood else []
+    parts = [escape(remark) for remark in entry.remarks()]
     parts += [f"**{REFUSED}**"] if entry.refused else []
     return parts + _paragraphs(entry.paragraphs)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Annotated
 
@@ -26,12 +28,32 @@ Range = Annotated[str, StringConstraints(pattern=r"^\d{1,10}-\d{1,10}$")]
 
 def panels(service: Service, uploads: bool = False) -> APIRouter:
     """The routes that ``chat.js``, ``source.js`` and ``tree.js`` ask. ``uploads``: documents can be added in the page."""
-    router = APIRouter(prefix="/chat")
+    store = service.store
+
+    def version() -> str:
+        return f"{store.identity}-{store.generation}"
+
+    @lru_cache(maxsize=1)
+    def first_screen(version: str) -> str:
+        return welcome_html(store.documents(), store.articles(), service.examples(EXAMPLES), uploads)
+
+    @lru_cache(maxsize=1)
+    def written(version: str) -> str:
+        return tree_json(store.articles())
+
+    @asynccontextmanager
+    async def ready(app: object) -> AsyncIterator[None]:
+        """What every page asks for first is written before the server listens."""
+        current = await asyncio.to_thread(version)
+        await asyncio.to_thread(first_screen, current)
+        await asyncio.to_thread(written, current)
+        yield
+
+    router = APIRouter(prefix="/chat", lifespan=ready)
 
     @router.get("/welcome", response_class=HTMLResponse)
     def welcome() -> str:
-        store = service.store
-        return welcome_html(store.documents(), store.articles(), service.examples(EXAMPLES), uploads)
+        return first_screen(version())
 
     @router.get("/source", response_class=HTMLResponse)
     def source(
@@ -56,18 +78,14 @@ def panels(service: Service, uploads: bool = False) -> APIRouter:
             return article_html(text, found, marks_of(None, others), _path(found, span))
         return article_html(text, found, marks_of(span, others), found.path_at(span.start))
 
-    @lru_cache(maxsize=1)
-    def written(version: str) -> str:
-        return tree_json(service.store.articles())
-
     @router.get("/tree")
     def tree(request: Request) -> Response:
         """All documents as ``ui.tree`` writes them; not sent again while nothing has changed."""
-        version = f'"{service.store.identity}-{service.store.generation}"'
-        headers = {"ETag": version, "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == version:
+        current = version()
+        headers = {"ETag": f'"{current}"', "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        return Response(written(version), media_type="application/json", headers=headers)
+        return Response(written(current), media_type="application/json", headers=headers)
 
     return router
 

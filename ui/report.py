@@ -56,12 +56,20 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A question, how it was understood where that differs, and its answer."""
+    """A question, what it was restricted to, how it was understood where that differs, and its answer."""
 
     question: str
+    within: str
     understood: str
     refused: bool
     paragraphs: tuple[Paragraph, ...]
+
+    def remarks(self) -> Iterator[str]:
+        """What stands between the question and its answer, a line each."""
+        if self.within:
+            yield f"仅查 (within)：{self.within}"
+        if self.understood:
+            yield f"按此理解 (read as)：{self.understood}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +101,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question and the parts of its answer that a report needs."""
+    """A question, the titles of what it was restricted to, and the parts of its answer that a report needs."""
 
     question: str
+    within: tuple[str, ...]
     understood: str
     refused: bool
     engine: str
@@ -156,8 +165,13 @@ def _entry(
             paragraphs.append(Paragraph(statements))
         else:
             paragraphs.extend(Paragraph((statement,), item=kind == "item") for statement in statements)
-    question, understood = one_line(exchange.question), one_line(exchange.understood)
-    return Entry(question, understood, exchange.refused, tuple(paragraphs))
+    return Entry(
+        one_line(exchange.question),
+        "、".join(map(one_line, exchange.within)),
+        one_line(exchange.understood),
+        exchange.refused,
+        tuple(paragraphs),
+    )
 
 
 def _origin(

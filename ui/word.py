@@ -74,8 +74,8 @@ class _Body:
 
 
 def _write_entry(body: _Body, entry: Entry, notes: Footnotes) -> None:
-    if entry.understood:
-        _dim(body.add_opening().add_run(f"按此理解 (read as)：{entry.understood}"))
+    for remark in entry.remarks():
+        _dim(body.add_opening().add_run(remark))
     if entry.refused:
         body.add_opening().add_run(REFUSED).bold = True
     for paragraph in entry.paragraphs:

@@ -40,9 +40,18 @@ export function plainText(question, answer) {
   const lines = [`问：${question}`, "", ...bodyLines(answer)];
   if (answer.citations.length) lines.push("");
   for (const c of answer.citations) {
-    lines.push(`[${c.n}] ${placeName(c)}：“${c.quote}”（${c.document}，${c.start}–${c.end}）`);
+    lines.push(`[${c.n}] ${placeName(c)}：“${c.quote}”（${whereabouts(c)}）`);
   }
   return lines.join("\n");
+}
+
+/** What an answer cites, with the quotations, for paper: marks cannot be followed there. Null where it cites nothing. */
+export function sourcesElement(answer) {
+  if (!answer.citations.length) return null;
+  const rows = answer.citations.map((c) =>
+    el("li", {}, `[${c.n}] ${placeName(c)} `, el("small", {}, whereabouts(c)), el("q", {}, c.quote)),
+  );
+  return el("div", { class: "sources" }, el("p", {}, both("出处", "Sources")), el("ul", {}, rows));
 }
 
 export const spoken = (answer) => answer.sentences.map((s) => s.text).join("");
@@ -50,6 +59,8 @@ export const spoken = (answer) => answer.sentences.map((s) => s.text).join("");
 export const citationLink = (c) => placeLink({ document: c.document, start: c.start, end: c.end });
 
 export const placeName = (place) => [`《${place.article.title}》`, ...place.section].join(" › ");
+
+const whereabouts = (c) => `${c.document}，${c.start}–${c.end}${c.page ? `，第 ${c.page} 页` : ""}`;
 
 function bodyLines(answer) {
   const lines = [];

@@ -1,29 +1,29 @@
 // The page: waits for the parts that Gradio makes, fills each with its module, and moves the drawers.
 
-import { $, both, el, failureNote } from "./dom.js";
+import { ask } from "./composer.js";
+import { $, both, drawers, el, failureNote } from "./dom.js";
 import { libraryPanel } from "./library.js";
 import * as preview from "./preview.js";
 import { request } from "./server.js";
 import { closeSource, mountSource } from "./source.js";
-import { ask, citationOf, mountConversations, mountTalk } from "./talk.js";
+import { citationOf, mountConversations, mountTalk } from "./talk.js";
 import { mountTree, reloadTree } from "./tree.js";
 
 const root = document.documentElement;
-const drawers = window.matchMedia("(max-width: 68.75em)");
 
 // --- Drawers ----------------------------------------------------------------------------------------
 
 /** On a wide page the left column folds away; on a narrow one it is a drawer. */
 function toggleDocuments() {
-  const shown = drawers.matches ? root.dataset.documents === "open" : root.dataset.documents !== "closed";
-  if (drawers.matches && !shown) root.dataset.documents = "open";
-  else if (shown && !drawers.matches) root.dataset.documents = "closed";
+  const shown = drawers() ? root.dataset.documents === "open" : root.dataset.documents !== "closed";
+  if (drawers() && !shown) root.dataset.documents = "open";
+  else if (shown && !drawers()) root.dataset.documents = "closed";
   else delete root.dataset.documents;
   $("#show-documents").setAttribute("aria-expanded", String(!shown));
   (shown ? $("#show-documents") : $("#again")).focus();
 }
 
-const drawerOpen = () => drawers.matches && root.dataset.documents === "open";
+const drawerOpen = () => drawers() && root.dataset.documents === "open";
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("#show-documents, #close-documents")) toggleDocuments();

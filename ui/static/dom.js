@@ -18,6 +18,13 @@ export function el(name, attributes = {}, ...children) {
 /** Chinese words with the English beside them. */
 export const both = (chinese, english) => [`${chinese} `, el("small", { lang: "en" }, english)];
 
+/** A file's name, which breaks after its separators before it breaks anywhere else. */
+export const breakable = (name) =>
+  name.split(/(?<=[-_.+~])(?=[^-_.+~])/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
+
+/** Whether the outer columns are drawers: the style sheet decides, by the window's width in characters. */
+export const drawers = () => getComputedStyle($("#source")).position === "fixed";
+
 /** A button that says its words in both languages. */
 export const button = (chinese, english, attributes) =>
   el("button", { type: "button", ...attributes }, both(chinese, english));

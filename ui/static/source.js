@@ -1,7 +1,7 @@
 // The source panel: opens the article that a link's hash names beside the answer, steps through the answer's
 // citations, and leads back to where the reader was.
 
-import { $, $$, both, button, el, failureNote } from "./dom.js";
+import { $, $$, both, button, drawers, el, failureNote } from "./dom.js";
 import { fields, isPlace, samePlace } from "./place.js";
 import { printAlone } from "./print.js";
 import { mountReading } from "./reading.js";
@@ -10,7 +10,6 @@ import { request } from "./server.js";
 const CLOSE = { id: "close-source", class: "close", "aria-label": "关闭原文 Close" };
 const LINKS = "a[href^='#document=']";
 const root = document.documentElement;
-const drawers = window.matchMedia("(max-width: 68.75em)");
 
 let panel; // the element that holds it all
 let shown = ""; // the hash of the place that is open
@@ -117,7 +116,7 @@ export async function openSource(hash, { remember = true, focus = true } = {}) {
   content.replaceChildren(fragment);
   shown = hash;
   root.dataset.source = "open";
-  if (drawers.matches) delete root.dataset.documents;
+  if (drawers()) delete root.dataset.documents;
   number(others);
   showSteps();
   markCurrent();
@@ -203,7 +202,7 @@ function originElement() {
 /** Back to the mark in the answer; the source stays open where both have room. */
 function back() {
   const element = originElement();
-  if (drawers.matches) closeSource();
+  if (drawers()) closeSource();
   element?.focus({ preventScroll: true });
   element?.scrollIntoView({ block: "center" });
 }
@@ -239,7 +238,7 @@ async function copyLink() {
 
 /** Tells the page that the reader wants to ask about characters of the source. */
 function askAbout(detail) {
-  if (drawers.matches) closeSource(); // the question box lies behind it
+  if (drawers()) closeSource(); // the question box lies behind it
   document.dispatchEvent(new CustomEvent("youju:ask-about", { detail }));
 }
 

@@ -1,13 +1,14 @@
 // The documents as nested lists to browse, to search as one types, and to tick: what is ticked restricts the question.
 // Only rows that are open exist as elements, so that tens of thousands of sections cost nothing.
 
-import { $, $$, both, button, el, failureNote, placeLink } from "./dom.js";
+import { $, $$, both, breakable, button, el, failureNote, placeLink } from "./dom.js";
 import { build, fold, parts, search, tick, ticked, walk } from "./nodes.js";
 import { samePlace } from "./place.js";
 import { request } from "./server.js";
 
 const PAGE = 200; // rows of one list that are shown at once
 const OPENED = 200; // rows after which nothing more is opened without being asked for
+const LONG = [32, 14]; // characters that are shown of the beginning and the end of a file's long name
 
 let roots = []; // the documents' nodes
 let wanted = ""; // what is sought, folded
@@ -113,7 +114,7 @@ const identity = ({ kind, document, label, start, end }) => JSON.stringify([kind
 function name(each) {
   if (each.kind === "section") return `《${each.article.label}》› ${each.label}`;
   const count = articlesIn(each);
-  return count === 1 ? onlyArticle(each).label : `${each.label}（${count} 篇）`;
+  return count === 1 ? `《${onlyArticle(each).label}》` : `${each.label}（${count} 篇）`;
 }
 
 const onlyArticle = (each) => (each.kind === "article" ? each : onlyArticle(each.children[0]));
@@ -215,9 +216,8 @@ function box(each) {
 function title(each) {
   const pieces = wanted && each.hit ? parts(each.label, wanted) : null;
   const words = pieces ? [pieces[0], el("mark", { class: "hit" }, pieces[1]), pieces[2]] : [each.label];
-  if (each.kind === "document" || each.kind === "category") {
-    return el("button", { type: "button", class: "open name", tabindex: -1 }, words);
-  }
+  if (each.kind === "document") return documentName(each.label, pieces && words);
+  if (each.kind === "category") return el("button", { type: "button", class: "open name", tabindex: -1 }, words);
   const href = placeLink(
     each.kind === "article"
       ? { document: each.document, article: each.number }
@@ -226,6 +226,17 @@ function title(each) {
   const current = samePlace(href, location.hash) && "true";
   const number = each.kind === "article" ? [el("span", { class: "n" }, each.number), " "] : [];
   return el("a", { class: "open", href, tabindex: -1, "aria-current": current }, number, words);
+}
+
+/** A document's row: the middle of a long name is left out, unless something was found in it. */
+function documentName(label, found) {
+  const characters = [...label];
+  const [head, tail] = LONG;
+  const cut = !found && characters.length > head + tail;
+  const shown = cut ? [`${characters.slice(0, head).join("")}…${characters.slice(-tail).join("")}`] : (found ?? [label]);
+  const words = shown.flatMap((part) => (typeof part === "string" ? breakable(part) : [part]));
+  const name = { title: label, "aria-label": cut && label };
+  return el("button", { type: "button", class: "open name", tabindex: -1, ...name }, words);
 }
 
 /** How many articles a document or category has, or how many places were found below. */
