@@ -1,22 +1,21 @@
-"""The chat in Chromium: a running server, pages that are watched for what they ask for, and a reader's first steps."""
+"""The chat in Chromium: a running server, and a reader's first steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from fakes_ui import FakeChain
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from running import running
+from watched import PATIENCE
 
 from rag.config import Settings
 from ui.app import create_app
 
-PATIENCE = 30_000  # milliseconds, where the machine is busy
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
 LISTING = "村级网格员、田间课堂、返乡青年"  # answered by three items
 
@@ -44,52 +43,8 @@ def serving(settings: Settings, chain: Any, port: int = 0) -> Iterator[Site]:
         yield Site(url, chain)
 
 
-@dataclass
-class Pages:
-    """Opens pages of a site and notes what they ask for and complain of."""
-
-    browser: Browser
-    url: str
-    hosts: set[str] = field(default_factory=set)
-    complaints: list[str] = field(default_factory=list)
-    _contexts: dict[str, BrowserContext] = field(default_factory=dict)
-
-    def open(
-        self, path: str = "/", width: int = 1440, height: int = 900, url: str = "", **options: Any
-    ) -> Page:
-        """A page that is ready; those of the same options share the cache of Gradio's many scripts."""
-        options["viewport"] = {"width": width, "height": height}
-        if repr(options) not in self._contexts:
-            made = self.browser.new_context(locale="zh-CN", reduced_motion="reduce", **options)
-            self._contexts[repr(options)] = made
-        page = self._contexts[repr(options)].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto((url or self.url) + path)
-        ready(page)
-        return page
-
-    def forgive(self, *words: str) -> None:
-        """Forgets the browser's own notes of requests that a test meant to fail."""
-        strange = [c for c in self.complaints if not any(word in c for word in words)]
-        assert strange == []
-        self.complaints.clear()
-
-    def check(self) -> None:
-        """Asserts that only the local host was asked and nothing was complained of."""
-        found = self.complaints.copy()
-        self.complaints.clear()
-        assert self.hosts - {""} <= {"127.0.0.1"}  # "": data: and blob:
-        assert found == []
-
-    def close(self) -> None:
-        for context in self._contexts.values():
-            context.close()
-
-
 def ready(page: Page) -> None:
+    """Waits until the first screen and the tree are there."""
     page.wait_for_selector("#tree .tick", state="attached")
     page.wait_for_selector(".welcome", state="attached")
 

@@ -6,14 +6,21 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from watched import Pages, watching
 
 from embeddings.encoder import SentenceEncoder
 from rag.config import Settings, read_settings
 from rag.ingest import ingest
+
+if TYPE_CHECKING:
+    from chat_site import Site
+    from fakes_ui import FakeChain
+    from fastapi.testclient import TestClient
 
 settings.register_profile("youju", deadline=None)  # times depend on what else the machine does
 settings.load_profile("youju")
@@ -86,3 +93,66 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
         yield found
         found.close()
+
+
+# --- The application over the invented knowledge base: imported where it is used, as Gradio takes seconds -----
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> FakeChain:
+    """A chain that needs no model."""
+    from fakes_ui import fake_chain
+
+    return fake_chain(tmp_path_factory.mktemp("kb"))
+
+
+@pytest.fixture(scope="module")
+def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The whole application over that chain, without a network."""
+    from fakes_ui import MAX_QUESTION
+    from fastapi.testclient import TestClient
+
+    from ui.app import create_app
+
+    settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
+    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def site(chain: FakeChain) -> Iterator[Site]:
+    """The whole application over that chain on a port."""
+    from chat_site import serving
+    from fakes_ui import MAX_QUESTION
+
+    with serving(Settings(kb=chain.store.folder, max_question=MAX_QUESTION), chain) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def module_pages(site: Site, browser: Browser) -> Iterator[Pages]:
+    from chat_site import ready
+
+    with watching(browser, site.url, ready) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def desk(module_pages: Pages) -> Page:
+    """A page of the chat that tests share."""
+    return module_pages.open(permissions=["clipboard-read", "clipboard-write"])
+
+
+@pytest.fixture
+def pages(module_pages: Pages) -> Iterator[Pages]:
+    """Opens pages of the chat; none speaks to another host or complains."""
+    yield module_pages
+    module_pages.check()
+
+
+@pytest.fixture
+def page(pages: Pages, desk: Page) -> Page:
+    """The shared page as if just opened."""
+    from chat_site import begin_anew
+
+    return begin_anew(desk)

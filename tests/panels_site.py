@@ -94,6 +94,11 @@ def serving(store: Store, answers: Sequence[str] = ()) -> Iterator[str]:
         yield url
 
 
+def tree_ready(page: Page) -> None:
+    """Waits until the tree is there."""
+    page.wait_for_selector("#tree .tick", state="attached")
+
+
 def unnamed(page: Page) -> list[str]:
     """Controls in sight that assistive technology would find without a name."""
     found: list[str] = page.evaluate(

@@ -5,20 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 from zipfile import ZipFile
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, FakeChain, fake_chain
+from chat_site import Site, ready, serving
+from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, FakeChain
 from playwright.sync_api import Browser, Locator, Page, expect
-from running import running
+from watched import watching
 
 from rag.config import Settings
 from rag.records import Event, Question, Said
-from ui.app import create_app
 
 pytestmark = pytest.mark.browser
 
@@ -29,44 +27,20 @@ DARK = "document.body.classList.toggle('dark', {})"
 MOVES = 40  # presses of Tab within which everything must be reached
 
 
-@dataclass
-class Site:
-    url: str
-    chain: FakeChain
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(chain: FakeChain) -> Iterator[Site]:
     """A running server that lets documents be added."""
-    kb = tmp_path_factory.mktemp("kb")
-    chain = fake_chain(kb)
-    app = create_app(Settings(kb=kb, max_question=MAX_QUESTION, allow_upload=True), chain)
-    with running(app) as url:
-        yield Site(url, chain)
+    settings = Settings(kb=chain.store.folder, max_question=MAX_QUESTION, allow_upload=True)
+    with serving(settings, chain) as found:
+        yield found
 
 
 @pytest.fixture
 def open_page(site: Site, browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens the chat, and afterwards asserts that it spoke to its own host only."""
-    pages: list[Page] = []
-    hosts: set[str] = set()
-
-    def opened(width: int = 1440, height: int = 900) -> Page:
-        page = browser.new_page(
-            locale="zh-CN", reduced_motion="reduce", viewport={"width": width, "height": height}
-        )
-        pages.append(page)
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-        page.goto(site.url)
-        expect(page.locator(".welcome h1")).to_be_visible(timeout=60_000)
-        expect(page.locator(".tree li").first).to_be_attached()
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert hosts - {""} == {urlsplit(site.url).netloc}
+    with watching(browser, site.url, ready) as pages:
+        yield pages.open
+        pages.forgive("Failed to load resource")  # some tests break the server
 
 
 @pytest.fixture
@@ -187,7 +161,7 @@ def test_axe_finds_nothing_serious_in_sources_tree_and_menus(
 def test_axe_finds_nothing_serious_on_a_phone(
     open_page: Callable[..., Page], examine: Callable[[Page, str], None]
 ) -> None:
-    page = open_page(390, 844)
+    page = open_page(width=390, height=844)
     page.locator("#show-documents").click()
     expect(page.locator("#find")).to_be_visible()
     examine(page, "drawer")

@@ -15,26 +15,12 @@ import pytest
 from fakes_ui import BROKEN, MAX_QUESTION, NAME, FakeChain, fake_chain, written
 from fastapi.testclient import TestClient
 
-from rag.config import Settings
 from rag.records import Done, Event, Question
-from ui.app import create_app
 from ui.chat import STATIC
 from ui.limits import MAX_BODY
 from ui.service import Metrics, Service
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> FakeChain:
-    return fake_chain(tmp_path_factory.mktemp("kb"))
-
-
-@pytest.fixture(scope="module")
-def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
-        yield found
 
 
 def error(response: httpx.Response) -> tuple[int, str]:

@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from chat_site import LISTING, QUESTION, Pages, Site, ask, begin_anew, evidence, follow, serving
+from chat_site import LISTING, QUESTION, Site, ask, begin_anew, evidence, follow, serving
 from fakes import FakeEncoder
-from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME, fake_chain, written
+from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME, written
 from panels_site import CONTRAST
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
+from watched import Pages
 
 from eval.scripted import Reply, ScriptedServer, evidence_in
 from rag.chain import Chain
@@ -28,13 +29,6 @@ from rag.store import Store
 pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).parent.parent / "samples"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    kb = tmp_path_factory.mktemp("kb")
-    with serving(Settings(kb=kb, max_question=MAX_QUESTION), fake_chain(kb)) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -69,31 +63,6 @@ def fluent_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         chain = Chain(retriever, settings, None, open_model(settings), support_checker(settings))
         with serving(settings, chain) as found:
             yield found
-
-
-@pytest.fixture(scope="module")
-def pages(site: Site, browser: Browser) -> Iterator[Pages]:
-    found = Pages(browser, site.url)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def desk(pages: Pages) -> Page:
-    """A page that tests share."""
-    return pages.open()
-
-
-@pytest.fixture
-def page(desk: Page) -> Page:
-    return begin_anew(desk)
-
-
-@pytest.fixture(autouse=True)
-def watched(pages: Pages) -> Iterator[None]:
-    """No page speaks to another host or complains, in any test."""
-    yield
-    pages.check()
 
 
 # --- Asking and checking ---------------------------------------------------------------------------
@@ -188,7 +157,7 @@ def test_ticked_articles_restrict_the_question_visibly(page: Page, site: Site) -
     expect(page.locator("#scope")).to_contain_text("只在这 1 处中查找")
     ask(page, "青禾县全县行政村和社区食堂")
     assert site.chain.asked[-1].articles == ((NAME, 3),)
-    expect(page.locator(".question .within li")).to_have_text("关于社区养老服务的调研报告")
+    expect(page.locator(".question .within li")).to_have_text("《关于社区养老服务的调研报告》")
     page.locator("#scope .chip").click()
     expect(page.locator("#scope")).to_be_empty()
     ask(page, QUESTION)
@@ -352,6 +321,28 @@ def test_on_a_phone_the_panels_are_drawers(pages: Pages) -> None:
     page.locator("#close-source").click()
     expect(page.locator("#source")).to_be_hidden()
     expect(page.locator("#question textarea")).to_be_visible()
+
+
+def test_the_source_leaves_the_talk_its_room_in_every_form(pages: Pages) -> None:
+    page = pages.open()
+    ask(page, QUESTION).locator(".cite").click()
+    evidence(page)
+    sizes = [
+        (2560, 16),
+        (1280, 16),
+        (1101, 16),
+        (390, 16),
+        (360, 16),
+        (2560, 32),
+        (1440, 32),
+        (1280, 32),
+        (640, 32),
+    ]
+    for width, letter in sizes:  # in pixels
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("size => (document.documentElement.style.fontSize = `${size}px`)", letter)
+        assert page.locator("#talk").evaluate("e => e.clientWidth") >= 20 * letter, (width, letter)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, letter)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

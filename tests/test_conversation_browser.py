@@ -12,18 +12,17 @@ from builders import compilation
 from chat_site import (
     LISTING,
     QUESTION,
-    Pages,
     Site,
     ask,
-    begin_anew,
     follow,
     ready,
     serving,
 )
 from fakes import FakeEncoder
 from fakes_ui import MAX_QUESTION, NAME, fake_chain
-from playwright.sync_api import Browser, Download, Page, expect
+from playwright.sync_api import Download, Page, expect
 from running import free_port
+from watched import Pages
 
 from rag.chain import Chain
 from rag.config import Settings
@@ -35,38 +34,6 @@ from rag.store import Store
 pytestmark = pytest.mark.browser
 
 QUOTE = "到2027年，全县行政村5G覆盖率达到98%，建成数字乡村示范村36个。"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    kb = tmp_path_factory.mktemp("kb")
-    with serving(Settings(kb=kb, max_question=MAX_QUESTION), fake_chain(kb)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pages(site: Site, browser: Browser) -> Iterator[Pages]:
-    found = Pages(browser, site.url)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def desk(pages: Pages) -> Page:
-    """A page that tests share."""
-    return pages.open(permissions=["clipboard-read", "clipboard-write"])
-
-
-@pytest.fixture
-def page(desk: Page) -> Page:
-    return begin_anew(desk)
-
-
-@pytest.fixture(autouse=True)
-def watched(pages: Pages) -> Iterator[None]:
-    """No page speaks to another host or complains, in any test."""
-    yield
-    pages.check()
 
 
 # --- Asking -----------------------------------------------------------------------------------------
@@ -149,6 +116,14 @@ def test_a_sentence_of_the_source_is_asked_about(page: Page) -> None:
     expect(page.locator("#question textarea")).to_be_focused()
 
 
+def test_quotation_marks_in_what_is_asked_about_become_inner_ones(page: Page) -> None:
+    page.evaluate(
+        "text => document.dispatchEvent(new CustomEvent('youju:ask-about', { detail: { text } }))",
+        "推行“三步”法，学习‘枫桥经验’。",
+    )
+    expect(page.locator("#question textarea")).to_have_value("“推行‘三步’法，学习“枫桥经验”。”")
+
+
 # --- Taking it away ---------------------------------------------------------------------------------
 
 
@@ -159,6 +134,33 @@ def test_an_answer_is_copied_with_its_citations(page: Page) -> None:
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith(f"问：{QUESTION}\n\n{QUOTE}[1]\n\n[1] 《关于加快青禾县数字乡村建设的实施意见》")
     assert f"“{QUOTE}”（{NAME}，" in copied
+
+
+def test_on_paper_what_an_answer_cites_stands_below_it(page: Page, site: Site) -> None:
+    citations = site.answer(LISTING)["citations"]
+    ask(page, LISTING)
+    listed = page.locator(".exchange .sources li")
+    expect(listed).to_have_count(3)
+    expect(listed.first).to_be_hidden()
+    page.emulate_media(media="print")
+    try:
+        assert page.locator(".exchange .sources").inner_text().splitlines()[0] == "出处 Sources"
+        for shown, cited in zip(listed.all(), citations, strict=True):
+            path = " › ".join((f"《{cited['article']['title']}》", *cited["section"]))
+            place = f"{NAME}，{cited['start']}–{cited['end']}"
+            assert shown.inner_text().splitlines() == [f"[{cited['n']}] {path} {place}", cited["quote"]]
+        for hidden in ("#documents", "#question", ".actions"):
+            expect(page.locator(hidden).first).to_be_hidden()
+    finally:
+        page.emulate_media(media="screen")
+
+
+def test_a_download_says_what_the_question_was_restricted_to(page: Page) -> None:
+    page.get_by_label("只在此篇中提问：关于社区养老服务的调研报告").check()
+    ask(page, "社区食堂只有多少家？")
+    markdown = downloaded(page, ".share", "md")
+    text = Path(markdown.path()).read_text("utf-8")
+    assert "\n\n仅查 (within)：《关于社区养老服务的调研报告》\n\n" in text.replace("\\", "")
 
 
 def test_an_answer_and_a_whole_conversation_are_downloaded(page: Page) -> None:

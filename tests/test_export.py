@@ -9,20 +9,17 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
-from fakes_ui import DOUBTFUL, MAX_QUESTION, NAME, FakeChain, fake_chain, written
+from fakes_ui import DOUBTFUL, NAME, written
 from fastapi.testclient import TestClient
 from lxml import etree
 from markdown_it import MarkdownIt
 
-from rag.config import Settings
-from ui.app import create_app
 from ui.export import FILE_NAME, MAX_EXPORT, MAX_NOTES, attachment
 
 VILLAGES = "青禾县到2027年建成多少个数字乡村示范村？"
@@ -35,18 +32,6 @@ HOSTILE = (
     "| l | m |\n|---|---|\n[^1]: n\n---\nhttps://evil.example www.evil.example o@evil.example $p$ :q: \\\n    r"
 )
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> FakeChain:
-    return fake_chain(tmp_path_factory.mktemp("kb"))
-
-
-@pytest.fixture(scope="module")
-def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
-        yield found
 
 
 def asked(client: TestClient, question: str) -> dict[str, Any]:

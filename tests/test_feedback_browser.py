@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from chat_site import Site, serving
-from fakes_ui import MAX_QUESTION, fake_chain
+from chat_site import Site
 from playwright.sync_api import Browser, Page, Route, expect
+from watched import watching
 
-from rag.config import Settings
 from rag.feedback import Feedback, FeedbackLog
 from ui.app import static_folder
 
@@ -39,13 +37,6 @@ PAGE = """<!doctype html><html lang="zh-CN"><head><title>评价</title>
 </script></head><body></body></html>""".replace("QUESTION", QUESTION)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    kb = tmp_path_factory.mktemp("kb")
-    with serving(Settings(kb=kb, max_question=MAX_QUESTION), fake_chain(kb)) as found:
-        yield found
-
-
 @pytest.fixture
 def log(site: Site) -> Iterator[FeedbackLog]:
     found = FeedbackLog(site.chain.store.folder)
@@ -56,23 +47,16 @@ def log(site: Site) -> Iterator[FeedbackLog]:
 @pytest.fixture
 def page(site: Site, browser: Browser) -> Iterator[Page]:
     """The test's page between the application's static files; only the local host is ever asked."""
-    hosts: set[str] = set()
-    complaints: list[str] = []
-    context = browser.new_context(
-        locale="zh-CN", reduced_motion="reduce", viewport={"width": 390, "height": 700}
-    )
-    opened = context.new_page()
-    opened.set_default_timeout(10_000)
-    opened.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    address = f"{site.url}/{static_folder()}/feedback-test.html"
-    opened.route(address, lambda route: route.fulfill(content_type="text/html; charset=utf-8", body=PAGE))
-    opened.goto(address)
-    opened.wait_for_selector(".feedback")
-    yield opened
-    context.close()
-    assert hosts - {""} == {urlsplit(site.url).netloc}
-    assert complaints == []
+    address = f"{static_folder()}/feedback-test.html"
+
+    def route(page: Page) -> None:
+        page.route(
+            f"{site.url}/{address}",
+            lambda route: route.fulfill(content_type="text/html; charset=utf-8", body=PAGE),
+        )
+
+    with watching(browser, site.url, lambda page: page.wait_for_selector(".feedback"), route) as pages:
+        yield pages.open(f"/{address}", width=390, height=700)
 
 
 def stored(log: FeedbackLog) -> list[tuple[str, str]]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from builders import compilation
 from fakes import FakeEncoder
 from playwright.sync_api import Browser, Locator, Page, expect
 from running import running
+from watched import watching
 
 from rag.chain import Chain
 from rag.config import Settings
@@ -85,24 +86,16 @@ def url(settings: Settings, encoder: PausingEncoder) -> Iterator[str]:
 @pytest.fixture
 def open_panel(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
     """Opens the panel's page, and afterwards asserts that it spoke to its own host only."""
-    hosts: set[str] = set()
-    pages: list[Page] = []
 
-    def opened(width: int = 900, **options: Any) -> Page:
-        viewport = {"width": width, "height": 900}
-        page = browser.new_page(locale="zh-CN", reduced_motion="reduce", viewport=viewport, **options)
-        pages.append(page)
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    def route(page: Page) -> None:
         page.route(f"{url}/panel", lambda route: route.fulfill(body=PANEL, content_type="text/html"))
-        page.goto(f"{url}/panel")
-        expect(page.locator(".held li")).to_have_count(1)
-        return page
 
-    yield opened
-    for page in pages:
-        page.close()
-    assert hosts - {""} == {urlsplit(url).netloc}
+    def ready(page: Page) -> None:
+        expect(page.locator(".held li")).to_have_count(1)
+
+    with watching(browser, url, ready, route) as pages:
+        yield partial(pages.open, "/panel", width=900)
+        pages.forgive("Failed to load resource")  # some tests break the server
 
 
 def choose(page: Page, *files: Path | dict[str, Any]) -> None:

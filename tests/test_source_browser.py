@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from fakes_ui import NAME, fake_chain, written
-from panels_site import CONTRAST, answer, cite, serving, unnamed
+from panels_site import CONTRAST, answer, cite, serving, tree_ready, unnamed
 from playwright.sync_api import Browser, Page, expect
+from watched import Pages, watching
 
 from rag.records import Article, Document, Outline, Section
 from rag.store import Store
@@ -63,33 +63,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """What pages reported to the console."""
-    return []
+def pages(browser: Browser, address: str) -> Iterator[Pages]:
+    """Pages that speak to the local host only and never complain."""
+    with watching(browser, address, tree_ready) as found:
+        yield found
 
 
 @pytest.fixture
-def open_page(browser: Browser, address: str, complaints: list[str]) -> Iterator[Callable[..., Page]]:
-    """Opens pages, and afterwards asserts that they spoke to the local host only and never complained."""
-    contexts = []
-    hosts: set[str] = set()
-
-    def opened(path: str = "/", width: int = 1440, height: int = 900, **options: Any) -> Page:
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address + path)
-        page.wait_for_selector("#tree .tick", state="attached")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert hosts - {""} == {urlsplit(address).netloc}
-    assert complaints == []
+def open_page(pages: Pages) -> Callable[..., Page]:
+    return pages.open
 
 
 def text_of(page: Page, selector: str) -> str:
@@ -197,15 +179,14 @@ def test_the_link_to_a_place_can_be_copied(open_page: Callable[..., Page]) -> No
     expect(page.locator("#source .copied input")).to_have_value(copied)
 
 
-def test_a_place_that_cannot_be_opened_is_said(open_page: Callable[..., Page], complaints: list[str]) -> None:
+def test_a_place_that_cannot_be_opened_is_said(open_page: Callable[..., Page], pages: Pages) -> None:
     page = open_page(f"/#{urlencode({'document': '无.txt', 'article': 1})}")
     expect(page.locator("#source .failure")).to_contain_text("没有名为“无.txt”的文件")
     expect(page.locator("#source .failure")).to_be_focused()
     page.route("**/chat/source**", lambda route: route.abort())
     page.locator(".answer .cite").first.click()
     expect(page.locator("#source .failure")).to_contain_text("连不上服务")
-    assert all("Failed to load resource" in complaint for complaint in complaints)
-    complaints.clear()  # the browser's own notes of the requests that this test broke
+    pages.forgive("Failed to load resource")
 
 
 # --- Path and outline ------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from fakes_ui import NAME, fake_chain, written
-from panels_site import CONTRAST, serving, unnamed
+from panels_site import CONTRAST, serving, tree_ready, unnamed
 from playwright.sync_api import Browser, Locator, Page, expect
+from watched import watching
 
 from rag.records import Article, Document, Outline, Section
 from rag.store import Store
@@ -68,28 +68,8 @@ def large_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
     """Opens pages, and afterwards asserts that they spoke to the local host only and never complained."""
-    contexts = []
-    hosts: set[str] = set()
-    local: set[str] = set()
-    complaints: list[str] = []
-
-    def opened(path: str = "/", url: str = "", width: int = 1440, **options: Any) -> Page:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        local.add(urlsplit(url or address).netloc)
-        page.goto((url or address) + path)
-        page.wait_for_selector("#tree .tick", state="attached")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert hosts - {""} == local
-    assert complaints == []
+    with watching(browser, address, tree_ready) as pages:
+        yield pages.open
 
 
 def row(page: Page, label: str) -> Locator:
@@ -347,3 +327,30 @@ def test_the_tree_can_be_read_and_is_named(open_page: Callable[..., Page], theme
         assert page.locator(f"#tree {selector}").first.evaluate(CONTRAST) >= 4.5, selector
     assert unnamed(page) == []
     assert page.locator("#tree").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+
+
+def test_long_file_names_are_cut_in_the_middle_and_break_after_separators(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    long = "关于印发青禾县农村人居环境整治提升五年行动方案的通知_final_version-2.3_20240513_征求意见稿.txt"
+    with Store.open(tmp_path / "kb", writable=True, create=True) as store, store.transaction():
+        store.set_model("none", 1)
+        for name in (long, "governance_compilation.txt"):
+            store.put(Document(name, name, written()[0].text, "utf-8"), OUTLINE, ())
+    with serving(Store.open(tmp_path / "kb")) as url:
+        page = open_page(url=url)
+        cut = page.get_by_role("button", name=long, exact=True)
+        expect(cut).to_have_text(
+            "关于印发青禾县农村人居环境整治提升五年行动方案的通知_final…0513_征求意见稿.txt"
+        )
+        expect(cut).to_have_attribute("title", long)
+        lines = """name => [...name.childNodes].filter((each) => each.data).map((each) => {
+          const range = document.createRange();
+          range.selectNode(each);
+          return [each.data, range.getClientRects().length];
+        })"""
+        whole = page.get_by_role("button", name="governance_compilation.txt", exact=True)
+        whole.evaluate("name => (name.style.maxWidth = '9rem')")
+        assert whole.evaluate(lines) == [["governance_", 1], ["compilation.", 1], ["txt", 1]]
+        page.locator("#find").fill("version")  # what is found is shown
+        expect(page.locator("#tree li.document .name")).to_have_text([long])
