@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +21,17 @@ from pydantic_settings import (
 from rag.errors import ConfigError
 
 CONFIG_FILE = "youju.toml"
+
+
+def _limits(text: str) -> str:
+    from limits import parse  # when settings are read, not when the module is
+
+    for limit in text.split(";"):
+        parse(limit)
+    return text
+
+
+Limits = Annotated[str, AfterValidator(_limits)]  # such as "10/minute; 30/hour"
 
 
 class Settings(BaseSettings):
@@ -57,6 +68,10 @@ class Settings(BaseSettings):
     max_question: int = Field(default=2_000, ge=1)
     allow_upload: bool = False  # the page may add, re-read and remove documents
     max_upload: int = Field(default=50_000_000, ge=1)  # bytes of a file
+    widget_per_session: Limits = "10/minute; 30/hour"  # questions of a widget's session, of ten minutes
+    widget_per_address: Limits = "60/minute"  # questions from a widget's address, and as many sources
+    widget_sessions: Limits = "30/minute"  # widget's sessions begun from an address
+    widget_answers: int = Field(default=8, ge=1)  # to widgets at once
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)
 

@@ -1,6 +1,6 @@
 """Who may use a knowledge base: one SQLite file in its folder, which its owner alone may read.
 
-It holds keys and the secret that signs what browsers bring back. Every question to it opens the file anew (0.1 ms), so
+It holds keys, the widget's sites and the secret that signs what browsers bring back. Every question to it opens the file anew (0.1 ms), so
 that what another process changes holds at once, and so does a file that was put in its place.
 """
 
@@ -27,6 +27,14 @@ CREATE TABLE keys (
     name TEXT NOT NULL UNIQUE,
     scope TEXT NOT NULL,
     hash BLOB NOT NULL UNIQUE,  -- SHA-256
+    made TEXT NOT NULL          -- ISO 8601, UTC
+);
+CREATE TABLE sites (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    origins TEXT NOT NULL,      -- JSON
+    articles TEXT,              -- JSON, or NULL: all
     made TEXT NOT NULL          -- ISO 8601, UTC
 );
 """

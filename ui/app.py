@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
 from rag.feedback import FeedbackLog
+from ui.access import AccessStore
 from ui.api import api, operation
 from ui.chat import STATIC, chat, theme
 from ui.early import EarlyLinks
@@ -22,9 +22,13 @@ from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
 from ui.openai import openai_compatible
+from ui.origins import OriginPolicy
 from ui.panels import panels
 from ui.service import Answering, Service
+from ui.sessions import Sessions
+from ui.sites import Sites
 from ui.suggest import suggestions
+from ui.widget_api import widget_api, widget_script
 
 
 def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
@@ -40,8 +44,9 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     app = FastAPI(
         title="有据 Youju", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_warming(service)
     )
-    # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
-    app.add_middleware(CORSMiddleware, allow_origins=())
+    access = AccessStore(service.store.folder)
+    sites = Sites(access)
+    app.add_middleware(OriginPolicy, sites=sites)
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
@@ -53,6 +58,8 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     if settings.allow_upload:
         app.include_router(library(service, settings))
     app.include_router(exports(service))
+    app.include_router(widget_script())
+    app.mount("/widget", widget_api(service, settings, sites, Sessions(access.secret)))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/v1", openai_compatible(service, settings.max_question))
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from rag.errors import InputError
-from rag.examples import follow_ups
+from rag.examples import examples, follow_ups
 from rag.ingest import PassageEncoder
 from rag.records import Answer, Done, Event, Passage, Question
 from rag.store import Store, StoredArticle
@@ -105,9 +105,12 @@ class Service:
         """Let the chain load what it loads on first use, so that no reader waits for it."""
         self.search("预热", 1)
 
-    def examples(self, n: int) -> list[str]:
-        """Questions that the documents answer."""
-        return list(self._chain.examples(n))
+    def examples(self, n: int, articles: Collection[tuple[str, int]] | None = None) -> list[str]:
+        """Questions that the documents answer; from some ``articles`` alone, each a document and a number."""
+        if articles is None:
+            return list(self._chain.examples(n))
+        listed = (s for s in self.store.articles() if (s.document, s.article.number) in articles)
+        return examples([stored.article for stored in listed], n)
 
     def follow_ups(
         self, citations: Sequence[tuple[str, int]], asked: str, n: int, refused: bool = False

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi.responses import Response, StreamingResponse
 
 from rag.records import Cited, Discarded, Done, Event, Retrieved, Said
-from ui.errors import described
+from ui.errors import Told, described
+
+Named = Callable[[Event], tuple[str, dict[str, Any]]]  # an event's name and data
 
 
-def server_sent(events: Iterator[Event]) -> Iterator[str]:
-    """The chain's events as server-sent events; what fails on the way is the last one, ``error``."""
-    number = 0
-    try:
-        for number, event in enumerate(events, 1):
-            yield sse(number, *_named(event))
-    except Exception as error:  # the status is sent already: the stream itself says it
-        _, content = described(error)
-        yield sse(number + 1, "error", content)
-
-
-def _named(event: Event) -> tuple[str, dict[str, Any]]:
+def named(event: Event) -> tuple[str, dict[str, Any]]:
+    """An event's name and data, as the API gives them."""
     match event:
         case Retrieved(passages):
             return "retrieved", {"retrieved": [p.as_json() for p in passages]}
@@ -35,6 +27,20 @@ def _named(event: Event) -> tuple[str, dict[str, Any]]:
             return "discarded", {"reason": reason}
         case Done(answer):
             return "done", answer.as_json()
+
+
+def server_sent(events: Iterator[Event], named: Named = named, told: Told = described) -> Iterator[str]:
+    """The chain's events as server-sent events, in the shape that ``named`` gives them.
+
+    What fails on the way is the last one, ``error``, in the shape that ``told`` gives it.
+    """
+    number = 0
+    try:
+        for number, event in enumerate(events, 1):
+            yield sse(number, *named(event))
+    except Exception as error:  # the status is sent already: the stream itself says it
+        _, content = told(error)
+        yield sse(number + 1, "error", content)
 
 
 def event_stream(messages: Iterator[str]) -> Response:
