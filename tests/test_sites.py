@@ -178,7 +178,9 @@ def run(*arguments: str) -> Result:
 
 
 def test_the_command_line_adds_lists_and_removes(kb: Path) -> None:
-    added = run("add", "门户", "--origin", PORTAL, "--article", "2", "--article", f"{NAME}:3", "--title", "问")
+    added = run(
+        "add", "门户", "--origin", PORTAL, "--article", "2", "--article", f"{NAME}:3", "--title", "问"
+    )
     assert added.exit_code == 0, added.stderr
     key, snippet = added.stdout.splitlines()
     assert snippet == f'<script src="https://HOST/widget.js" data-site="{key}"></script>'
