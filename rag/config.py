@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,15 +23,8 @@ from rag.errors import ConfigError
 CONFIG_FILE = "youju.toml"
 
 
-def _limits(text: str) -> str:
-    from limits import parse  # when settings are read, not when the module is
-
-    for limit in text.split(";"):
-        parse(limit)
-    return text
-
-
-Limits = Annotated[str, AfterValidator(_limits)]  # such as "10/minute; 30/hour"
+_LIMIT = r"[1-9]\d{0,8}/(second|minute|hour|day)"
+_LIMITS = rf"^{_LIMIT}(; {_LIMIT})*$"
 
 
 class Settings(BaseSettings):
@@ -66,11 +59,16 @@ class Settings(BaseSettings):
         default=0.85, ge=0, le=1
     )  # answered with a word of doubt, unless refuse_below is 0
     max_question: int = Field(default=2_000, ge=1)
+    rate: str = Field(  # questions of one key, or of one address that is not this machine
+        default="60/minute", pattern=f"^{_LIMIT}$"
+    )
+    max_answers: int = Field(default=64, ge=1)  # made or waited for at once
     allow_upload: bool = False  # the page may add, re-read and remove documents
     max_upload: int = Field(default=50_000_000, ge=1)  # bytes of a file
-    widget_per_session: Limits = "10/minute; 30/hour"  # questions of a widget's session, of ten minutes
-    widget_per_address: Limits = "60/minute"  # questions from a widget's address, and as many sources
-    widget_sessions: Limits = "30/minute"  # widget's sessions begun from an address
+    # Of widgets: questions of a session of ten minutes, questions (and as many sources) of an address, its sessions.
+    widget_per_session: str = Field(default="10/minute; 30/hour", pattern=_LIMITS)
+    widget_per_address: str = Field(default="60/minute", pattern=_LIMITS)
+    widget_sessions: str = Field(default="30/minute", pattern=_LIMITS)
     widget_answers: int = Field(default=8, ge=1)  # to widgets at once
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)

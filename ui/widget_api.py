@@ -14,24 +14,24 @@ from itertools import chain as chained
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.config import Settings
 from rag.errors import InputError, YoujuError
-from rag.records import Discarded, Event, Retrieved, Span
+from rag.records import Discarded, Event, Question, Retrieved, Span
 from rag.store import StoredArticle
-from ui.errors import ApiError, answer_errors, described
+from ui.errors import ApiError, described
 from ui.inputs import AskIn, CitedIn, Text, TurnIn, document_named, question_of
 from ui.limits import limited_route
 from ui.markup import escape
-from ui.rates import Rates
+from ui.rates import Rates, network
 from ui.service import Service
 from ui.sessions import SESSION_SECONDS, Session, Sessions
 from ui.sites import Site, Sites
 from ui.slots import Slots
-from ui.streams import event_stream, named, server_sent
+from ui.streams import Streams, Told, named, told
 
 FILES = Path(__file__).parent / "widget"
 MAX_BODY = 300_000  # bytes
@@ -70,15 +70,13 @@ class Visit:
     site: Site
 
 
-def widget_api(service: Service, settings: Settings, sites: Sites, sessions: Sessions) -> FastAPI:
-    """The application that is mounted at ``/widget``."""
-    app = FastAPI(title="有据 Youju: widget", docs_url=None, redoc_url=None, openapi_url=None)
-    app.router.route_class = limited_route(MAX_BODY)
-    answer_errors(app, _told)
-    rates, slots = Rates(), Slots(settings.widget_answers)
+def widget(service: Service, settings: Settings, sites: Sites, sessions: Sessions, rates: Rates) -> APIRouter:
+    """``/widget.js`` and the routes under ``/widget``."""
+    router = APIRouter(route_class=limited_route(MAX_BODY))
+    slots, streams, script = Slots(settings.widget_answers), Streams(), (FILES / "widget.js").read_bytes()
 
     def hit(subject: str, limits: str) -> None:
-        for limit in limits.split(";"):
+        for limit in limits.split("; "):
             rates.hit(f"widget {subject}", limit)
 
     def visit(request: Request) -> Visit:
@@ -87,14 +85,23 @@ def widget_api(service: Service, settings: Settings, sites: Sites, sessions: Ses
         site = sites.get(session.site) if session else None
         if not session or not site or not _comes_from(request, session, site):
             raise _session_invalid()
-        return Visit(session, _address(request), site)
+        return Visit(session, network(request), site)
 
-    Visiting = Annotated[Visit, Depends(visit)]
+    visiting = Depends(visit)
 
-    @app.post("/session")
+    def answering(question: Question) -> Iterator[Event]:
+        with slots.taken():
+            yield from service.stream(question)
+
+    @router.get("/widget.js")
+    def javascript(request: Request) -> Response:
+        """The widget, which any page may load; browsers ask each time whether it has changed."""
+        return _revalidated(request, script, "text/javascript")
+
+    @router.post("/widget/session")
     def session(body: SessionIn, request: Request) -> Response:
         """A token for the page's origin, and what the widget shows first."""
-        hit(f"sessions {_address(request)}", settings.widget_sessions)
+        hit(f"sessions {network(request)}", settings.widget_sessions)
         site, origin = sites.get(body.site), request.headers.get("origin", "null")
         own = origin != "null" and _same_origin(request)
         framed = own and sessions.is_ticket(body.ticket, body.site)
@@ -105,32 +112,28 @@ def widget_api(service: Service, settings: Settings, sites: Sites, sessions: Ses
         begun = {"token": token, "expires_in": SESSION_SECONDS, "title": site.title, "examples": examples}
         return JSONResponse(begun, headers={"Cache-Control": "no-store"})
 
-    @app.post("/ask")
-    def ask(body: WidgetAskIn, visit: Visiting) -> Response:
+    @router.post("/widget/ask")
+    def ask(
+        body: WidgetAskIn,
+        visit: Visit = visiting,
+        last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+    ) -> Response:
         """The events of an answer from the site's articles."""
+        if last_event_id:
+            return streams.resume(last_event_id, (visit.session.id, body))
         hit(f"session {visit.session.id}", settings.widget_per_session)
         hit(f"questions {visit.address}", settings.widget_per_address)
-        articles = _answering(visit.site, service)
-        for place in body.cited:
-            _article(visit.site, service, place.document, Span(place.start, place.end))
-        asked = AskIn(question=body.question, history=body.history, articles=articles, cited=body.cited)
-        question = question_of(asked, service, settings.max_question)
-
-        def answering() -> Iterator[Event]:
-            with slots.taken():
-                yield from service.stream(question)
-
-        events = answering()
+        events = answering(_question(body, visit.site, service, settings.max_question))
         first = next(events)  # what cannot be answered fails here, with a status of its own
-        shown = (event for event in chained([first], events) if not isinstance(event, Retrieved))
-        return event_stream(server_sent(shown, _named, _told))
+        shown = told(chained([first], events), _named, widget_error)
+        return streams.begin(shown, (visit.session.id, body))
 
-    @app.get("/source")
+    @router.get("/widget/source")
     def source(
         document: Text,
         start: Annotated[int, Query(ge=0, lt=2**63)],
         end: Annotated[int, Query(ge=0, lt=2**63)],
-        visit: Visiting,
+        visit: Visit = visiting,
     ) -> Response:
         """The exact characters ``[start, end)`` of a document, their place, and those around them."""
         hit(f"sources {visit.address}", settings.widget_per_address)
@@ -139,45 +142,33 @@ def widget_api(service: Service, settings: Settings, sites: Sites, sessions: Ses
             text = document_named(service, document).text
         return JSONResponse(_place(stored, text, Span(start, end)))
 
-    @app.get("/frame")
-    def frame(site: Text, request: Request) -> Response:
+    @router.get("/widget/frame")
+    def frame(site: Text) -> Response:
         """The widget as a page, for the site's own pages to frame."""
         found = sites.get(site)
         if found is None:
             raise ApiError(404, "unknown_site", "没有这个网站 (no such site)")
         return HTMLResponse(_frame(found, sessions.ticket(found.id)), headers=_frame_headers(found))
 
-    @app.get("/frame.css")
+    @router.get("/widget/frame.css")
     def frame_styles() -> Response:
         return FileResponse(FILES / "frame.css", headers={"Cache-Control": "no-cache"})
 
-    return app
+    return router
 
 
-def widget_script() -> APIRouter:
-    """``/widget.js``, which any page may load; browsers ask each time whether it has changed."""
-    router = APIRouter()
-    content = (FILES / "widget.js").read_bytes()
+def _revalidated(request: Request, content: bytes, media_type: str) -> Response:
     headers = {
         "Cache-Control": "no-cache",
         "Cross-Origin-Resource-Policy": "cross-origin",
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
     }
-
-    @router.get("/widget.js", include_in_schema=False)
-    def script(request: Request) -> Response:
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type="text/javascript", headers=headers)
-
-    return router
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
 
 
 # --- Who asks ----------------------------------------------------------------------------------------
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _bearer(request: Request) -> str:
@@ -230,6 +221,15 @@ def _session_invalid() -> ApiError:
 # --- What may be read --------------------------------------------------------------------------------
 
 
+def _question(body: WidgetAskIn, site: Site, service: Service, max_question: int) -> Question:
+    """The question, to be answered from the site's articles. Raises ApiError where it names what there is not."""
+    articles = _answering(site, service)
+    for place in body.cited:
+        _article(site, service, place.document, Span(place.start, place.end))
+    asked = AskIn(question=body.question, history=body.history, articles=articles, cited=body.cited)
+    return question_of(asked, service, max_question)
+
+
 def _answering(site: Site, service: Service) -> list[int | tuple[str, int]]:
     """The articles that a site is restricted to and that are there; none: all. Raises ApiError if none is left."""
     if site.articles is None:
@@ -273,15 +273,18 @@ def _place(stored: StoredArticle, text: str, span: Span) -> dict[str, Any]:
     }
 
 
-def _named(event: Event) -> tuple[str, dict[str, Any]]:
+def _named(event: Event) -> Told | None:
     """An event as a page of another origin may see it."""
-    if isinstance(event, Discarded):
-        event = Discarded(_REPLACED)
+    match event:
+        case Retrieved():
+            return None
+        case Discarded():
+            return named(Discarded(_REPLACED))
     name, data = named(event)
     return name, {key: value for key, value in data.items() if key not in _PRIVATE}
 
 
-def _told(error: Exception) -> tuple[int, dict[str, Any]]:
+def widget_error(error: Exception) -> tuple[int, dict[str, Any]]:
     """As ``described``, without the folders and hosts that the operator is told of."""
     if isinstance(error, YoujuError) and not isinstance(error, InputError):
         _LOG.error("%s", error)
