@@ -312,6 +312,83 @@ def _article(value: str) -> int | tuple[str, int]:
     return (document, int(number)) if document else int(number)
 
 
+# -- sites --------------------------------------------------------------------------------------------------
+
+sites = typer.Typer(
+    help="哪些网站的页面可以嵌入组件。The sites whose pages may hold the widget.", no_args_is_help=True
+)
+app.add_typer(sites, name="sites")
+
+
+@sites.command("add")
+@one_line_errors
+def add_site(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="名称, 已有的就更新 (an existing one is updated)")
+    ],
+    origin: Annotated[
+        list[str],
+        typer.Option("--origin", metavar="ORIGIN", help="来源, 如 https://portal.example (repeatable)"),
+    ],
+    article: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--article", metavar="N", help="只答这篇: 编号或 文档:编号 (only this article; repeatable)"
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="组件的标题 (the widget's title)")] = "",
+    kb: Kb = None,
+    json: Json = False,
+) -> None:
+    """登记网站, 印出编号和嵌入代码; 立即生效。Add or update a site; prints its id and the snippet."""
+    settings = _settings(kb=kb)
+    from rag.store import Store
+    from ui.access import AccessStore
+    from ui.sites import Sites, articles_named, is_plain
+
+    with Store.open(settings.kb) as store:
+        listed = articles_named([_article(value) for value in article], store) if article else None
+    site = Sites(AccessStore(settings.kb)).put(name, origin, listed, title)
+    for plain in filter(is_plain, site.origins):
+        _complain(f"{plain} 的页面可在途中被改动, 宜用 https (pages over http can be changed on their way)")
+    if json:
+        _print_json({**site.as_json(), "snippet": site.snippet})
+    else:
+        typer.echo(f"{site.id}\n{site.snippet}")
+        typer.echo("HOST 换成浏览器访问本服务的地址 (HOST: where browsers reach this server)", err=True)
+
+
+@sites.command("list")
+@one_line_errors
+def list_sites(kb: Kb = None, json: Json = False) -> None:
+    """列出网站。List the sites."""
+    from ui.access import AccessStore
+    from ui.sites import Sites
+
+    found = Sites(AccessStore(_settings(kb=kb).kb)).all()
+    if json:
+        _print_json([site.as_json() for site in found])
+        return
+    for site in found:
+        articles = (
+            "全部文章 (all articles)" if site.articles is None else f"{len(site.articles)} 篇 (articles)"
+        )
+        typer.echo(f"{site.id}  {site.name}  {' '.join(site.origins)}  {articles}")
+
+
+@sites.command("remove")
+@one_line_errors
+def remove_site(
+    site: Annotated[str, typer.Argument(metavar="ID", help="网站编号 (id of a site)")], kb: Kb = None
+) -> None:
+    """移除网站; 它的会话立即失效。Remove a site; its sessions end at once."""
+    from ui.access import AccessStore
+    from ui.sites import Sites
+
+    removed = Sites(AccessStore(_settings(kb=kb).kb)).remove(site)
+    typer.echo(f"已移除 (removed): {removed.name} {removed.id}")
+
+
 # -- settings -----------------------------------------------------------------------------------------------
 
 

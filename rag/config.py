@@ -23,6 +23,10 @@ from rag.errors import ConfigError
 CONFIG_FILE = "youju.toml"
 
 
+_LIMIT = r"[1-9]\d{0,8}/(second|minute|hour|day)"
+_LIMITS = rf"^{_LIMIT}(; {_LIMIT})*$"
+
+
 class Settings(BaseSettings):
     """All settings of one run. Lengths are characters, times seconds."""
 
@@ -55,8 +59,17 @@ class Settings(BaseSettings):
         default=0.85, ge=0, le=1
     )  # answered with a word of doubt, unless refuse_below is 0
     max_question: int = Field(default=2_000, ge=1)
+    rate: str = Field(  # questions of one key, or of one address that is not this machine
+        default="60/minute", pattern=f"^{_LIMIT}$"
+    )
+    max_answers: int = Field(default=64, ge=1)  # made or waited for at once
     allow_upload: bool = False  # the page may add, re-read and remove documents
     max_upload: int = Field(default=50_000_000, ge=1)  # bytes of a file
+    # Of widgets: questions of a session of ten minutes, questions (and as many sources) of an address, its sessions.
+    widget_per_session: str = Field(default="10/minute; 30/hour", pattern=_LIMITS)
+    widget_per_address: str = Field(default="60/minute", pattern=_LIMITS)
+    widget_sessions: str = Field(default="30/minute", pattern=_LIMITS)
+    widget_answers: int = Field(default=8, ge=1)  # to widgets at once
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)
 

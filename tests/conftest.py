@@ -115,7 +115,9 @@ def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     from ui.app import create_app
 
     settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
+    with TestClient(
+        create_app(settings, chain), raise_server_exceptions=False, client=("127.0.0.1", 1)
+    ) as found:
         yield found
 
 

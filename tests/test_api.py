@@ -37,7 +37,7 @@ def events(response: httpx.Response) -> list[tuple[int, str, Any]]:
     out = []
     for block in response.text.strip().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        out.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
+        out.append((int(fields["id"].rpartition(".")[2]), fields["event"], json.loads(fields["data"])))
     return out
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from rag.errors import InputError
-from rag.examples import follow_ups
+from rag.examples import examples, follow_ups
 from rag.ingest import PassageEncoder
 from rag.records import Answer, Done, Event, Passage, Question
 from rag.store import Store, StoredArticle
+from ui.slots import Slots
 
 
 class Answering(Protocol):
@@ -62,8 +63,10 @@ def _escaped(label: str) -> str:
 class Service:
     """Answers questions for all views, from any number of threads: the chain itself computes for one at a time."""
 
-    def __init__(self, chain: Answering) -> None:
+    def __init__(self, chain: Answering, max_answers: int = 64) -> None:
+        """``max_answers``: how many are made or waited for at once."""
         self._chain = chain
+        self._slots = Slots(max_answers)
         self.metrics = Metrics()
 
     @property
@@ -77,12 +80,17 @@ class Service:
         return self._chain.encoder
 
     def stream(self, question: Question) -> Iterator[Event]:
-        """The chain's events. Raises InputError before the first one where the question cannot be used."""
+        """The chain's events. Closing it stops the work.
+
+        Raises before the first one: InputError where the question cannot be used, ApiError 503 where too many answers
+        are being made.
+        """
         try:
-            for event in self._chain.stream(question):
-                if isinstance(event, Done):
-                    self._count(event.answer)
-                yield event
+            with self._slots.taken():
+                for event in self._chain.stream(question):
+                    if isinstance(event, Done):
+                        self._count(event.answer)
+                    yield event
         except InputError:
             self.metrics.add("youju_answers_total", state="rejected")
             raise
@@ -98,16 +106,20 @@ class Service:
         raise RuntimeError("the chain ended without an answer")
 
     def search(self, text: str, limit: int) -> list[Passage]:
-        """Retrieval alone, best first."""
-        return list(self._chain.search(text, limit=limit))
+        """Retrieval alone, best first. Raises ApiError 503 where too many answers are being made."""
+        with self._slots.taken():
+            return list(self._chain.search(text, limit=limit))
 
     def warm(self) -> None:
         """Let the chain load what it loads on first use, so that no reader waits for it."""
         self.search("预热", 1)
 
-    def examples(self, n: int) -> list[str]:
-        """Questions that the documents answer."""
-        return list(self._chain.examples(n))
+    def examples(self, n: int, articles: Collection[tuple[str, int]] | None = None) -> list[str]:
+        """Questions that the documents answer; from some ``articles`` alone, each a document and a number."""
+        if articles is None:
+            return list(self._chain.examples(n))
+        listed = (s for s in self.store.articles() if (s.document, s.article.number) in articles)
+        return examples([stored.article for stored in listed], n)
 
     def follow_ups(
         self, citations: Sequence[tuple[str, int]], asked: str, n: int, refused: bool = False
