@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
@@ -14,15 +15,24 @@ from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
 from rag.feedback import FeedbackLog
+from ui.access import AccessStore
 from ui.api import api, operation
 from ui.chat import STATIC, chat, theme
 from ui.early import EarlyLinks
 from ui.errors import answer_errors
 from ui.export import exports
 from ui.feedback import feedback_routes
+from ui.gate import Access, Gate
+from ui.headers import SafeHeaders
+from ui.keys import Keys
 from ui.library import library
+from ui.local import is_loopback, local_hosts
+from ui.login import login
+from ui.logins import Logins
 from ui.openai import openai_compatible
 from ui.panels import panels
+from ui.proxy import UnderPath
+from ui.rates import Rates
 from ui.service import Answering, Service
 from ui.suggest import suggestions
 
@@ -45,7 +55,12 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
+    access = _access(settings, service.store.folder)
+    app.add_middleware(Gate, access=access)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(UnderPath, root_path=settings.root_path)  # the outermost: the others go by its paths
     answer_errors(app)
+    app.include_router(login(access))
     app.include_router(operation(service))
     app.include_router(panels(service, settings.allow_upload))
     app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
@@ -71,6 +86,13 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         head=_head(settings, folder),
     )
     return app
+
+
+def _access(settings: Settings, folder: Path) -> Access:
+    store = AccessStore(folder)
+    local = is_loopback(settings.host)
+    hosts = None if settings.no_keys else local_hosts(settings.host)
+    return Access(Keys(store), Logins(store), Rates(), not local and not settings.no_keys, hosts)
 
 
 def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,10 +17,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """An error with its HTTP status and a code that programs can tell apart."""
+    """An error with its HTTP status, a code that programs can tell apart, and headers of the response."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        self.status, self.code, self.message = status, code, message
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status, self.code, self.message, self.headers = status, code, message, headers
         super().__init__(message)
 
 
@@ -63,7 +65,7 @@ def answer_errors(app: FastAPI, told: Told = described) -> None:
 
     def answer(request: Request, error: Exception) -> Response:
         status, content = told(error)
-        headers = error.headers if isinstance(error, HTTPException) else None
+        headers = error.headers if isinstance(error, ApiError | HTTPException) else None
         return JSONResponse(content, status_code=status, headers=headers)
 
     for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):

@@ -1,0 +1,42 @@
+"""How often somebody may ask: a key, an address, a widget's session."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from ui.errors import ApiError
+
+
+class Rates:
+    """Counts requests by subject, in the memory of this process. Safe to share between threads.
+
+    The window slides, and a subject takes two counters however much it asks.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def hit(self, subject: str, limit: str) -> None:
+        """Count a request of ``subject``; ``limit`` is such as ``60/minute``.
+
+        Raises ApiError 429 with ``Retry-After`` (seconds) where it is one too many.
+        """
+        item = parse(limit)
+        with self._lock:
+            if self._limiter.hit(item, subject):
+                return
+            free = self._limiter.get_window_stats(item, subject).reset_time
+        wait = max(1, math.ceil(free - time.time()))
+        raise ApiError(
+            429,
+            "too_many_requests",
+            f"提问太频繁，请过 {wait} 秒再试 (too many requests: try again in {wait} s)",
+            {"Retry-After": str(wait)},
+        )
