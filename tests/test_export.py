@@ -45,7 +45,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> FakeChain:
 @pytest.fixture(scope="module")
 def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
+    with TestClient(
+        create_app(settings, chain), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as found:
         yield found
 
 

@@ -35,10 +35,11 @@ OPEN = frozenset(
         "/widget/ask",
         "/widget/source",
         "/widget/frame",
+        "/widget/frame.css",
     }
 )
 # What lies at or under these needs a key for administration, and for reading; anything else one for asking.
-_ADMIN = ("/metrics", "/docs", "/openapi.json", "/chat/library", "/widget/configure")
+_ADMIN = ("/metrics", "/docs", "/openapi.json", "/api/openapi.json", "/chat/library", "/widget/configure")
 _READ = (
     "/api/articles",
     "/api/source",
