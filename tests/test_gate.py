@@ -61,6 +61,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield found
 
 
+@pytest.fixture
+def few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three wrong keys, counted over a day: the machine may be slow."""
+    monkeypatch.setattr("ui.gate._ATTEMPTS", "3/day")
+
+
 def code(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
@@ -162,7 +168,9 @@ def test_every_route_is_closed_but_those_that_are_named_open(house: House) -> No
     for method, path in sorted(found):
         if path in OPEN or method == "WEBSOCKET":
             continue
-        assert code(client.request(method, path)) == (401, "unauthorized"), (method, path)
+        response = client.request(method, path)
+        assert response.status_code == 401, (method, path)
+        assert method == "HEAD" or code(response) == (401, "unauthorized"), (method, path)
         assert client.request(method, path, headers=HTML).status_code in (303, 401), (method, path)
 
 
@@ -180,7 +188,7 @@ def test_what_is_open_needs_no_key(house: House, path: str) -> None:
         "//healthz",
         "/login/",
         "/login/login.html",
-        "/widget/ask/../frame",
+        "/widget/ask/x",
     ],
 )
 def test_what_only_looks_open_is_closed(house: House, path: str) -> None:
@@ -210,12 +218,14 @@ def test_a_key_may_come_in_its_own_header(house: House) -> None:
     assert house.client().get("/api/articles", headers=headers).status_code == 200
 
 
-def test_many_wrong_keys_from_one_address_are_slowed_down_and_a_right_one_is_not(tmp_path: Path) -> None:
+def test_many_wrong_keys_from_one_address_are_slowed_down_and_a_right_one_is_not(
+    tmp_path: Path, few_attempts: None
+) -> None:
     house = House(tmp_path)
-    codes = [house.client("yj_wrong").get("/api/articles").status_code for _ in range(12)]
-    assert codes == [401] * 10 + [429] * 2
+    codes = [house.client("yj_wrong").get("/api/articles").status_code for _ in range(5)]
+    assert codes == [401] * 3 + [429] * 2
     refused = house.client("yj_wrong").get("/api/articles")
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert 1 <= int(refused.headers["retry-after"]) <= 24 * 3600
     assert house.client("ask").get("/api/articles").status_code == 200
 
 
@@ -225,13 +235,14 @@ def test_the_keys_id_reaches_the_application(house: House) -> None:
     def noting(app: ASGIApp) -> ASGIApp:
         async def noted(scope: Any, receive: Any, send: Any) -> None:
             await app(scope, receive, send)
-            seen.append(scope.get("state", {}))
+            if scope["type"] == "http":
+                seen.append(scope["state"])
 
         return noted
 
     with TestClient(noting(house.app), base_url=BASE) as client:
         client.get("/api/articles", headers={"X-API-Key": house.secrets["read"]})
-    assert seen[-1]["key"] == next(key.id for key in house.keys.all() if key.name == "read")
+    assert seen[0]["key"] == next(key.id for key in house.keys.all() if key.name == "read")
 
 
 # --- Logging in --------------------------------------------------------------------------------------
@@ -280,11 +291,11 @@ def test_revoking_a_key_ends_its_logins(house: House) -> None:
     assert code(client.get("/api/articles")) == (401, "unauthorized")
 
 
-def test_a_wrong_key_is_told_on_the_page(tmp_path: Path) -> None:
+def test_a_wrong_key_is_told_on_the_page(tmp_path: Path, few_attempts: None) -> None:
     house = House(tmp_path)
     client = house.client(headers=OWN)
-    pages = [client.post("/login", data={"key": "<b>", "next": '/"><b>'}) for _ in range(11)]
-    assert [page.status_code for page in pages] == [401] * 10 + [429]
+    pages = [client.post("/login", data={"key": "<b>", "next": '/"><b>'}) for _ in range(4)]
+    assert [page.status_code for page in pages] == [401] * 3 + [429]
     assert 'role="alert">密钥不对或已撤销' in pages[0].text
     assert 'aria-describedby="hint problem" aria-invalid="true"' in pages[0].text
     assert "<b>" not in pages[0].text

@@ -99,7 +99,7 @@ def check_own_page(connection: HTTPConnection) -> None:
     """Refuse what another site's page made a browser send along with its cookie. Raises ApiError 403."""
     site = connection.headers.get("sec-fetch-site")  # sent over https and to this machine only
     host = connection.headers.get("origin", "").partition("://")[2]
-    own = site == "same-origin" if site else host == connection.headers.get("host")
+    own = site == "same-origin" if site else bool(host) and host == connection.headers.get("host")
     if not own:
         raise ApiError(
             403,
