@@ -41,7 +41,10 @@ def main() -> None:
     from eval.cli import feedback
 
     app.add_typer(evaluation)
+    from ui.cli import keys
+
     app.add_typer(feedback)
+    app.add_typer(keys)
     app()
 
 
@@ -269,13 +272,31 @@ def serve(
             help="网页上可加入、重读、移除文档 (the page may add, re-read and remove documents)",
         ),
     ] = False,
+    no_keys: Annotated[
+        bool,
+        typer.Option("--no-keys", help="任何人都可使用, 不要密钥 (open to whoever reaches it, without keys)"),
+    ] = False,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            "--root-path", metavar="PATH", help="反向代理下的子路径 (sub-path behind a proxy): /youju"
+        ),
+    ] = None,
 ) -> None:
     """网页对话、接口与嵌入组件。Serve the chat at /, the API under /api and the widget."""
-    settings = _settings(kb=kb, host=host, port=port, allow_upload=allow_upload or None)
+    settings = _settings(
+        kb=kb,
+        host=host,
+        port=port,
+        allow_upload=allow_upload or None,
+        no_keys=no_keys or None,
+        root_path=root_path,
+    )
     if settings.allow_upload:
         _ensure_kb(settings)
     else:
         _require_documents(settings)
+    _check_access(settings)
     listener = _listen(settings.host, settings.port)
     import uvicorn
 
@@ -284,8 +305,34 @@ def serve(
     with listener:
         application = create_app(settings)
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-        typer.echo(f"有据 Youju: http://{shown}:{listener.getsockname()[1]}", err=True)
-        uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
+        address = f"http://{shown}:{listener.getsockname()[1]}{settings.root_path}"
+        typer.echo(f"有据 Youju: {address}", err=True)
+        config = uvicorn.Config(
+            application, log_level="warning", forwarded_allow_ips=settings.trusted_proxies
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_access(settings: Settings) -> None:
+    """Raise ConfigError where strangers could come in, or where it is unclear whether they may."""
+    from ui.access import AccessStore
+    from ui.keys import Keys
+    from ui.local import is_loopback
+
+    keyed = Keys(AccessStore(settings.kb)).exist()
+    if settings.no_keys and keyed:
+        raise ConfigError(
+            "知识库有密钥, 不能以 --no-keys 启动 (the knowledge base has keys: --no-keys does not go with them)",
+            "去掉 --no-keys, 或撤销全部密钥 (leave it out, or revoke all keys: youju keys list)",
+        )
+    if is_loopback(settings.host) or keyed:
+        return
+    if not settings.no_keys:
+        raise ConfigError(
+            f"在 {settings.host} 上别的机器也能访问, 而知识库还没有密钥 (other machines reach it, and there is no key)",
+            "youju keys add 名称, 或 --no-keys 允许任何人使用 (add a key, or let everybody in with --no-keys)",
+        )
+    _complain("警告: 任何能访问本机的人都可使用, 不要密钥 (warning: open to whoever reaches this machine)")
 
 
 def _ask_batch(source: Path, target: Path, settings: Settings) -> None:

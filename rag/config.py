@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     widget_answers: int = Field(default=8, ge=1)  # to widgets at once
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)
+    no_keys: bool = False  # whoever reaches the server may use it, even from other machines
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")  # the sub-path behind a proxy
+    trusted_proxies: str = "127.0.0.1,::1"  # whose X-Forwarded-For and -Proto are believed
 
     @classmethod
     def settings_customise_sources(

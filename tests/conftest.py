@@ -116,7 +116,10 @@ def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
     with TestClient(
-        create_app(settings, chain), raise_server_exceptions=False, client=("127.0.0.1", 1)
+        create_app(settings, chain),
+        base_url="http://127.0.0.1",
+        raise_server_exceptions=False,
+        client=("127.0.0.1", 1),
     ) as found:
         yield found
 

@@ -183,7 +183,9 @@ def chain(tmp_path: Path) -> FakeChain:
 @pytest.fixture
 def client(chain: FakeChain, tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(kb=tmp_path / "unused", max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
+    with TestClient(
+        create_app(settings, chain), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as found:
         yield found
 
 

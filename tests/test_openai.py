@@ -154,7 +154,7 @@ def test_a_refusal_is_an_ordinary_answer(client: OpenAI) -> None:
 
 def test_behind_a_proxy_a_link_keeps_the_path_of_the_page(tmp_path: Path) -> None:
     app = create_app(Settings(kb=tmp_path, max_question=MAX_QUESTION), fake_chain(tmp_path))
-    with TestClient(app, root_path="/docs") as client:
+    with TestClient(app, base_url="http://127.0.0.1", root_path="/docs") as client:
         body = {"model": "youju", "messages": ASKED}
         message = client.post("/docs/v1/chat/completions", json=body).json()["choices"][0]["message"]
     assert message["annotations"][0]["url_citation"]["url"].startswith("/docs/#document=")

@@ -32,7 +32,7 @@ def client(kb: Path) -> Iterator[TestClient]:
     app = FastAPI()
     answer_errors(app)
     app.include_router(panels(Service(fake_chain(kb))))
-    with TestClient(app) as found:
+    with TestClient(app, base_url="http://127.0.0.1") as found:
         yield found
 
 

@@ -24,11 +24,18 @@ from ui.early import EarlyLinks
 from ui.errors import UnknownPath, answer_errors
 from ui.export import exports
 from ui.feedback import feedback_routes
+from ui.gate import Access, Gate
+from ui.headers import SafeHeaders
+from ui.keys import Keys
 from ui.library import library
+from ui.local import is_loopback, local_hosts
+from ui.login import login
+from ui.logins import Logins
 from ui.openai import openai_compatible, openai_error
 from ui.openapi import describe, description, swagger_ui
 from ui.origins import OriginPolicy
 from ui.panels import panels
+from ui.proxy import UnderPath
 from ui.rates import Rates
 from ui.service import Answering, Service
 from ui.sessions import Sessions
@@ -54,28 +61,32 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         openapi_url=None,
         lifespan=_warming(service, settings.max_answers),
     )
-    access = AccessStore(service.store.folder)
-    sites = Sites(access)
+    kept = AccessStore(service.store.folder)
+    access, sites = _access(settings, kept, rates), Sites(kept)
     app.add_middleware(OriginPolicy, sites=sites)
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
+    app.add_middleware(Gate, access=access)
     app.add_middleware(Counted, metrics=service.metrics, prefixes=("/api/", "/v1/", "/widget"))
     app.add_middleware(
         CorrelationIdMiddleware, header_name="X-Request-Id", validator=None, transformer=_request_id
     )
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(UnderPath, root_path=settings.root_path)  # the outermost: the others go by its paths
     answer_errors(app, {"/v1/": openai_error, "/widget/": widget_error})
     app.include_router(api(service, settings, rates))
     app.include_router(openai_compatible(service, settings, rates))
     app.include_router(operation(service))
     describe(app)
     for page in (
+        login(access),
         description(app),
         panels(service, settings.allow_upload),
         feedback_routes(service, FeedbackLog(service.store.folder)),
         suggestions(service),
         exports(service),
-        widget(service, settings, sites, Sessions(access.secret), rates),
+        widget(service, settings, sites, Sessions(kept.secret), rates),
         *([library(service, settings)] if settings.allow_upload else []),
     ):
         app.include_router(page, include_in_schema=False)
@@ -102,6 +113,12 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
 def _request_id(given: str) -> str:
     """A request's own id if it is safe in logs, or else a new one."""
     return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else uuid.uuid4().hex
+
+
+def _access(settings: Settings, store: AccessStore, rates: Rates) -> Access:
+    local = is_loopback(settings.host)
+    hosts = None if settings.no_keys else local_hosts(settings.host)
+    return Access(Keys(store), Logins(store), rates, not local and not settings.no_keys, hosts)
 
 
 def _warming(service: Service, max_answers: int) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -7,19 +7,27 @@ from collections.abc import Iterable
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.proxy import path_within
+
+_LOGGED_IN = b'<meta name="youju-session" content="on">'
+
 
 class EarlyLinks:
-    """Middleware that adds preloading links to the HTML at ``/``, so that they load beside Gradio's scripts."""
+    """Middleware that adds preloading links to the HTML at ``/``, so that they load beside Gradio's scripts.
+
+    Where the reader is logged in, the page is told so.
+    """
 
     def __init__(self, app: ASGIApp, addresses: Iterable[str]) -> None:
         self._app = app
         self._links = "".join(map(_link, addresses)).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
+        if scope["type"] != "http" or path_within(scope) != "/" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
         uncompressed = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        links = self._links + (_LOGGED_IN if scope.get("state", {}).get("logged_in") else b"")
         begun: list[Message] = []
         body = bytearray()
 
@@ -32,7 +40,7 @@ class EarlyLinks:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
-                linked = bytes(body).replace(b"</head>", self._links + b"</head>", 1)
+                linked = bytes(body).replace(b"</head>", links + b"</head>", 1)
                 MutableHeaders(scope=begun[0])["content-length"] = str(len(linked))
                 await send(begun[0])
                 await send({"type": "http.response.body", "body": linked})

@@ -67,7 +67,13 @@ function mountLibrary(place) {
 
 // --- Filling the page -------------------------------------------------------------------------------
 
+/** Whoever has logged in can log out. */
+function mountLogout(form) {
+  form.hidden = !$("meta[name='youju-session']");
+}
+
 const starts = new Map([
+  ["#logout", mountLogout],
   ["#welcome", mountWelcome],
   ["#tree", mountTree],
   ["#library", mountLibrary],
