@@ -16,6 +16,7 @@ from rag.config import Settings
 from rag.feedback import FeedbackLog
 from ui.api import api, operation
 from ui.chat import STATIC, chat, theme
+from ui.configurator import configurator
 from ui.early import EarlyLinks
 from ui.errors import answer_errors
 from ui.export import exports
@@ -50,6 +51,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     app.include_router(panels(service, settings.allow_upload))
     app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
     app.include_router(suggestions(service))
+    app.include_router(configurator())
     if settings.allow_upload:
         app.include_router(library(service, settings))
     app.include_router(exports(service))

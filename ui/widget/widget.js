@@ -301,14 +301,13 @@
   /** What went wrong in the place of what it prevented; `again` tries once more, when the server lets it. */
   function failureElement(failure, words, label, again) {
     const retry = button({ class: "retry", onclick: again }, label);
-    const owner = failure.kind === "origin" ? el("p", {}, words.owner) : null;
     countDown(retry, failure.until ?? 0, words, label);
     return el(
       "div",
       { class: `box failure ${failure.kind}`, "data-state": failure.kind, part: "failure" },
       el("p", { class: "verdict" }, words.failure),
       el("p", {}, failure.message),
-      owner ?? el("p", {}, retry),
+      el("p", {}, failure.kind === "origin" ? words.owner : retry),
     );
   }
 
@@ -330,6 +329,9 @@
       this.until = until; // when it may be tried again, in milliseconds
     }
   }
+
+  const failureOf = (error, words) =>
+    error instanceof Failure ? error : new Failure("failed", words.failed(error.name));
 
   const posted = (body, signal) => ({
     method: "POST",
@@ -646,7 +648,7 @@
       try {
         this.#session = await this.server.session();
       } catch (error) {
-        this.#showConversation(error);
+        this.#showConversation(failureOf(error, this.words));
         if (error.kind === "origin") this.dispatchEvent(new CustomEvent("youju-refused"));
         return;
       }
@@ -699,10 +701,11 @@
       this.question.value = "";
       this.#fit();
       this.#ask(text);
+      this.question.focus({ preventScroll: true }); // the send button has gone
     }
 
     async #ask(question) {
-      const { conversation, words } = this;
+      const { conversation } = this;
       const body = conversation.request(question);
       const exchange = { question, draft: draft() };
       conversation.exchanges.push(exchange);
@@ -714,7 +717,7 @@
         for await (const [name, data] of this.server.ask(body, signal)) this.#take(exchange, name, data);
       } catch (error) {
         if (signal.aborted) exchange.answer = { ...exchange.draft, stopped: true };
-        else exchange.failure = error instanceof Failure ? error : new Failure("failed", words.failed(error.name));
+        else exchange.failure = failureOf(error, this.words);
       }
       exchange.draft = null;
       if (!conversation.exchanges.includes(exchange)) return; // cleared meanwhile
@@ -779,6 +782,7 @@
         const retry = () => {
           this.#showConversation();
           this.#meet();
+          this.question.focus({ preventScroll: true });
         };
         return el("div", { class: "welcome" }, failureElement(failure, words, words.retry, retry));
       }
@@ -801,7 +805,10 @@
     #show(exchange) {
       exchange.element ??= el("div", { class: "exchange" });
       const asked = el("h3", { class: "question", part: "question" }, exchange.question);
+      const marks = () => [...exchange.element.querySelectorAll(".cite")];
+      const focused = marks().indexOf(this.shadowRoot.activeElement);
       exchange.element.replaceChildren(asked, this.#outcome(exchange));
+      marks()[focused]?.focus({ preventScroll: true });
     }
 
     #outcome(exchange) {
@@ -834,7 +841,8 @@
       try {
         shown = sourceElements(await this.server.source(citation));
       } catch (error) {
-        shown = [failureElement(error, words, words.retry, () => this.#openSource(citation, mark))];
+        const again = () => this.#openSource(citation, mark);
+        shown = [failureElement(failureOf(error, words), words, words.retry, again)];
       }
       if (this.#origin !== mark) return; // closed meanwhile
       this.place.replaceChildren(...shown);
@@ -848,7 +856,8 @@
       if (this.source.hidden) return;
       this.source.hidden = true;
       this.talk.inert = false;
-      this.#origin.focus({ preventScroll: true });
+      const { isConnected } = this.#origin; // not where the answer was still growing when it was followed
+      (isConnected ? this.#origin : this.question).focus({ preventScroll: true });
       this.#leave();
     }
 
