@@ -18,7 +18,6 @@ from fakes_ui import BROKEN, DOUBTFUL, NAME, FakeChain, fake_chain
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from running import free_port, running
 from widget_site import (
-    OTHER_SITE,
     OTHER_TITLE,
     SITE,
     TITLE,
@@ -126,7 +125,7 @@ def pages(browser: Browser) -> Iterator[Pages]:
 @pytest.fixture
 def page(portal: Portal, pages: Pages) -> Page:
     """A page with the widget's panel open."""
-    found = pages.open(portal.page({"site": SITE}))
+    found = pages.open(portal.page({"site": portal.site}))
     open_panel(found)
     return found
 
@@ -283,8 +282,15 @@ def test_what_is_discarded_disappears(page: Page, chain: FakeChain, monkeypatch:
     assert said(page.locator(".answer")) == QUOTE
 
 
-def test_stop_keeps_what_came(page: Page, chain: FakeChain) -> None:
-    chain.pause = 1.5
+def test_stop_keeps_what_came(page: Page, chain: FakeChain, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, whole = threading.Event(), chain.stream
+
+    def stream(question: Question) -> Iterator[Event]:
+        for event in whole(question):
+            yield event
+            assert not isinstance(event, Said) or go.wait(120)
+
+    monkeypatch.setattr(chain, "stream", stream)
     page.locator("textarea").fill(LISTING)
     page.keyboard.press("Enter")
     expect(page.locator(".answering .sentence")).to_have_count(1)
@@ -295,7 +301,7 @@ def test_stop_keeps_what_came(page: Page, chain: FakeChain) -> None:
     expect(stopped.locator(".footing")).to_have_text("已停止，只收到这些")
     assert said(stopped) == "一是选好村级网格员，每村至少配备2名；"
     assert focused(page) == "textarea"
-    chain.pause = 0.0
+    go.set()
     assert said(ask(page, QUESTION)) == QUOTE
 
 
@@ -395,14 +401,14 @@ def test_a_session_is_renewed_once(
 
 @pytest.mark.parametrize("known", [True, False], ids=["strange origin", "strange site"])
 def test_where_it_is_not_allowed_it_tells_the_sites_owner(portal: Portal, pages: Pages, known: bool) -> None:
-    url = portal.page({"site": SITE if known else "site_0000000000000000"})
+    url = portal.page({"site": portal.site if known else "site_0000000000000000"})
     page = pages.open(url.replace("localhost", "127.0.0.1") if known else url)
     page.locator(".launcher").click()
     failure = page.locator(".failure")
     expect(failure).to_have_attribute("data-state", "origin")
     expect(failure).to_contain_text(page.evaluate("window.origin"))
     expect(failure).to_contain_text("youju sites")
-    expect(ask(page, QUESTION, ".failure")).to_have_attribute("data-state", "origin")
+    expect(ask(page, QUESTION, ".exchange .failure")).to_have_attribute("data-state", "origin")
     pages.forgive("CORS", "Failed to load resource", "status of 403")
 
 
@@ -411,7 +417,9 @@ def test_where_it_is_not_allowed_it_tells_the_sites_owner(portal: Portal, pages:
 
 def test_the_policy_of_these_pages_refuses_what_is_inline(portal: Portal, pages: Pages) -> None:
     page = pages.open(
-        portal.page({"site": SITE}, body="<p style='color: red'>x</p><script>window.inline = 1</script>")
+        portal.page(
+            {"site": portal.site}, body="<p style='color: red'>x</p><script>window.inline = 1</script>"
+        )
     )
     expect(page.locator(".launcher")).to_be_visible()
     assert page.evaluate("window.violations") == ["style-src-attr inline", "script-src-elem inline"]
@@ -421,10 +429,10 @@ def test_the_policy_of_these_pages_refuses_what_is_inline(portal: Portal, pages:
 
 
 def test_hostile_styles_of_the_page_do_not_reach_it(portal: Portal, pages: Pages) -> None:
-    plain = pages.open(portal.page({"site": SITE}))
+    plain = pages.open(portal.page({"site": portal.site}))
     expect(plain.locator(".launcher")).to_be_visible()
     portal.styles = HOSTILE_CSS
-    page = pages.open(portal.page({"site": SITE}))
+    page = pages.open(portal.page({"site": portal.site}))
     expect(page.get_by_role("heading", name="门户")).to_be_hidden()
     looks = [look(each.locator(".launcher")) for each in (plain, page)]
     for each in (plain, page):
@@ -448,7 +456,8 @@ def look(part: Locator) -> dict[str, Any]:
 def test_two_widgets_do_not_mix(portal: Portal, pages: Pages) -> None:
     page = pages.open(
         portal.page(
-            {"site": SITE}, {"site": OTHER_SITE, "position": "bottom-left", "theme": "dark", "lang": "en"}
+            {"site": portal.site},
+            {"site": portal.other, "position": "bottom-left", "theme": "dark", "lang": "en"},
         )
     )
     first, second = page.locator("youju-chat").all()
@@ -469,7 +478,7 @@ def test_two_widgets_do_not_mix(portal: Portal, pages: Pages) -> None:
 
 def test_inline_it_fills_its_place(portal: Portal, pages: Pages) -> None:
     page = pages.open(
-        portal.page({"site": SITE, "mode": "inline", "target": "#here"}, body='<div id="here"></div>')
+        portal.page({"site": portal.site, "mode": "inline", "target": "#here"}, body='<div id="here"></div>')
     )
     region = page.locator("#here").get_by_role("region", name=TITLE)
     expect(region).to_be_visible()
@@ -485,20 +494,20 @@ def test_inline_it_fills_its_place(portal: Portal, pages: Pages) -> None:
 
 
 def test_inline_without_a_target_it_stands_where_the_script_does(portal: Portal, pages: Pages) -> None:
-    page = pages.open(portal.page({"site": SITE, "mode": "inline", "title": "问一问", "lang": "en"}))
+    page = pages.open(portal.page({"site": portal.site, "mode": "inline", "title": "问一问", "lang": "en"}))
     expect(page.get_by_role("region", name="问一问")).to_be_visible()
     assert page.evaluate("document.querySelector('youju-chat').previousElementSibling.localName") == "script"
     expect(page.locator(".send")).to_have_text("Send")
 
 
 def test_a_target_that_is_missing_is_an_error(portal: Portal, pages: Pages) -> None:
-    page = pages.open(portal.page({"site": SITE, "mode": "inline", "target": "#gone"}))
+    page = pages.open(portal.page({"site": portal.site, "mode": "inline", "target": "#gone"}))
     expect(page.locator("youju-chat")).to_have_count(0)
     pages.forgive('data-target="#gone" matches no element of the page')
 
 
 def test_an_element_written_by_hand(portal: Portal, pages: Pages) -> None:
-    body = f'<youju-chat site="{SITE}" mode="inline"></youju-chat>'
+    body = f'<youju-chat site="{portal.site}" mode="inline"></youju-chat>'
     page = pages.open(portal.page({}, body=body, lang="en"))
     expect(page.locator("h2")).to_have_text(TITLE)
     expect(page.locator("textarea")).to_have_attribute("placeholder", "What would you like to know?")
@@ -506,7 +515,7 @@ def test_an_element_written_by_hand(portal: Portal, pages: Pages) -> None:
 
 
 def test_a_page_opens_and_closes_it(portal: Portal, pages: Pages) -> None:
-    page = pages.open(portal.page({"site": SITE, "open": ""}))
+    page = pages.open(portal.page({"site": portal.site, "open": ""}))
     expect(page.locator(".panel")).to_be_visible()
     assert focused(page) == "body"  # opened by nobody: it takes no focus
     page.evaluate("document.querySelector('youju-chat').hide()")
@@ -521,7 +530,7 @@ def test_variables_and_parts_are_the_pages(portal: Portal, pages: Pages) -> None
       youju-chat::part(launcher) { border-radius: 3px; }
       youju-chat::part(title) { color: rgb(1, 2, 3); }
     """
-    page = pages.open(portal.page({"site": SITE}))
+    page = pages.open(portal.page({"site": portal.site}))
     expect(page.locator(".launcher")).to_have_css("background-color", "rgb(120, 0, 60)")
     expect(page.locator(".launcher")).to_have_css("border-radius", "3px")
     expect(page.locator(".launcher")).to_have_css("font-size", "18px")
@@ -530,14 +539,14 @@ def test_variables_and_parts_are_the_pages(portal: Portal, pages: Pages) -> None
 
 
 def test_attributes_choose_accent_and_theme(portal: Portal, pages: Pages) -> None:
-    url = portal.page({"site": SITE, "accent": "rgb(0, 80, 40)"})
+    url = portal.page({"site": portal.site, "accent": "rgb(0, 80, 40)"})
     for preferred, paper in (("light", "rgb(247, 246, 242)"), ("dark", "rgb(22, 24, 27)")):
         page = pages.open(url, color_scheme=preferred)
         expect(page.locator(".launcher")).to_have_css("background-color", "rgb(0, 80, 40)")
         expect(page.locator(".panel")).to_have_css("background-color", paper)
-    light = pages.open(portal.page({"site": SITE, "theme": "light"}), color_scheme="dark")
+    light = pages.open(portal.page({"site": portal.site, "theme": "light"}), color_scheme="dark")
     expect(light.locator(".panel")).to_have_css("background-color", "rgb(247, 246, 242)")
-    dark = pages.open(portal.page({"site": SITE, "theme": "dark"}), color_scheme="light")
+    dark = pages.open(portal.page({"site": portal.site, "theme": "dark"}), color_scheme="light")
     expect(dark.locator(".panel")).to_have_css("background-color", "rgb(22, 24, 27)")
 
 
@@ -607,8 +616,8 @@ def test_a_question_that_was_left_unanswered_can_be_asked_again(
 
 
 def test_what_someone_else_stored_is_no_conversation(portal: Portal, pages: Pages) -> None:
-    page = pages.open(portal.page({"site": SITE}))
-    key = f"youju-chat {portal.youju}/ {SITE}"
+    page = pages.open(portal.page({"site": portal.site}))
+    key = f"youju-chat {portal.youju}/ {portal.site}"
     for stored in ("nonsense", "null", "[]", '{"form": 0, "exchanges": [{}]}'):
         page.evaluate("([key, stored]) => sessionStorage.setItem(key, stored)", [key, stored])
         page.reload()
@@ -619,7 +628,7 @@ def test_what_someone_else_stored_is_no_conversation(portal: Portal, pages: Page
 
 
 def test_by_keyboard_alone(portal: Portal, pages: Pages) -> None:
-    page = pages.open(portal.page({"site": SITE}))
+    page = pages.open(portal.page({"site": portal.site}))
     tab_to(page, "launcher")
     page.keyboard.press("Enter")
     expect(page.locator(".example").first).to_be_visible()
@@ -665,7 +674,7 @@ def test_an_answer_is_announced_once(page: Page, chain: FakeChain) -> None:
 def test_axe_finds_nothing_and_targets_are_large_enough(
     portal: Portal, pages: Pages, chain: FakeChain, scheme: str
 ) -> None:
-    page = pages.open(portal.page({"site": SITE}), color_scheme=scheme)
+    page = pages.open(portal.page({"site": portal.site}), color_scheme=scheme)
     found: dict[str, Any] = {}
 
     def examine(state: str) -> None:
@@ -702,7 +711,7 @@ def test_axe_finds_nothing_and_targets_are_large_enough(
 
 
 def test_axe_finds_nothing_where_it_is_inline_or_not_allowed(portal: Portal, pages: Pages) -> None:
-    for site in (SITE, "site_0000000000000000"):
+    for site in (portal.site, "site_0000000000000000"):
         page = pages.open(portal.page({"site": site, "mode": "inline", "target": "main"}))
         expect(page.locator(".example, .failure").first).to_be_visible()
         assert [each["id"] for each in Axe().run(page).response["violations"]] == []
@@ -714,7 +723,7 @@ def test_on_a_phone_it_fills_the_screen_whatever_the_size_of_text(
     portal: Portal, pages: Pages, size: str
 ) -> None:
     portal.styles = f"youju-chat {{ --youju-font-size: {size}; }}"
-    page = pages.open(portal.page({"site": SITE}), width=390, height=844)
+    page = pages.open(portal.page({"site": portal.site}), width=390, height=844)
     open_panel(page)
     assert page.locator(".panel").bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 844}
     ask(page, LISTING + DOUBTFUL).locator(".cite").first.click()
@@ -728,7 +737,7 @@ def test_on_a_phone_it_fills_the_screen_whatever_the_size_of_text(
 def test_motion_is_left_out_where_readers_want_none(portal: Portal, pages: Pages, chain: FakeChain) -> None:
     chain.pause = 3.0
     for wanted, animation in (("reduce", "none"), ("no-preference", "blink")):
-        page = pages.open(portal.page({"site": SITE}), reduced_motion=wanted)
+        page = pages.open(portal.page({"site": portal.site}), reduced_motion=wanted)
         open_panel(page)
         page.locator("textarea").fill(LISTING)
         page.keyboard.press("Enter")
@@ -872,7 +881,7 @@ def test_the_configurator_shows_widget_and_snippet(configurator: Page) -> None:
     page.locator("[name=accent]").fill("#005028")
     page.locator("[name=lang]").select_option("en")
     server = page.url.removesuffix("widget/configure")
-    assert page.locator("#snippet").text_content() == (
+    expect(page.locator("#snippet")).to_have_text(
         f'<script defer src="{server}widget.js"\n'
         f'        data-site="{SITE}"\n'
         '        data-mode="inline"\n'
@@ -905,6 +914,7 @@ def test_the_configurator_says_where_the_site_does_not_allow_it(configurator: Pa
 def test_the_snippet_embeds_that_widget(configurator: Page, portal: Portal, pages: Pages) -> None:
     configurator.locator("[name=site]").fill(SITE)
     configurator.locator("[name=position]").select_option("top-left")
+    expect(configurator.locator("#snippet")).to_contain_text('data-position="top-left"')
     snippet = (configurator.locator("#snippet").text_content() or "").replace(
         configurator.url.removesuffix("/widget/configure"), portal.youju
     )

@@ -120,10 +120,12 @@ def widget_server(chain: FakeChain, allowed: list[str]) -> FastAPI:
 
 @dataclass
 class Portal:
-    """A server of pages that embed the widget of the server at ``youju``."""
+    """A server of pages that embed the widget of the server at ``youju``, which knows two sites."""
 
     url: str
     youju: str
+    site: str = SITE
+    other: str = OTHER_SITE
     bodies: dict[str, str] = field(default_factory=dict)
     styles: str = ""
 

@@ -7,6 +7,9 @@
   const form = $("form");
   const server = new URL("..", document.baseURI).href;
   const accent = form.elements.accent.value; // the widget's own
+  const PAUSE = 300; // milliseconds without typing before the preview follows
+
+  let typing = 0; // the timer that waits for it
 
   /** The attributes that differ from what the widget does without them. */
   function chosen() {
@@ -25,6 +28,7 @@
   }
 
   function update() {
+    if ($("#snippet").textContent === snippet()) return;
     const settings = Object.fromEntries(chosen());
     $("#snippet").textContent = snippet();
     $("#refused").hidden = true;
@@ -57,7 +61,10 @@
   }
 
   for (const code of document.querySelectorAll(".origin")) code.textContent = window.origin;
-  form.addEventListener("change", update);
+  form.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(update, PAUSE);
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   $("#copy").addEventListener("click", copy);
   update();

@@ -205,7 +205,7 @@
     .path li + li::before { content: "› "; margin-left: .35em; color: var(--soft); }
     .text { padding-top: .6em; font: 1.04em/1.95 var(--serif); white-space: pre-wrap; }
     mark { padding: .12em 0; color: inherit; background: var(--mark); box-shadow: inset 0 -2px 0 var(--mark-line); outline-offset: 3px; }
-    @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
+    @media (prefers-reduced-motion: reduce) { *, ::before, ::after { animation: none !important; transition: none !important; } }
     @media print { .launcher, [data-mode="button"] .panel { display: none; } }
   `;
 
