@@ -20,6 +20,7 @@ from rag.feedback import FeedbackLog
 from ui.access import AccessStore
 from ui.api import Counted, api, operation
 from ui.chat import STATIC, chat, theme
+from ui.configurator import configurator
 from ui.early import EarlyLinks
 from ui.errors import UnknownPath, answer_errors
 from ui.export import exports
@@ -86,6 +87,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         feedback_routes(service, FeedbackLog(service.store.folder)),
         suggestions(service),
         exports(service),
+        configurator(),
         widget(service, settings, sites, Sessions(kept.secret), rates),
         *([library(service, settings)] if settings.allow_upload else []),
     ):
