@@ -269,23 +269,53 @@ def serve(
             help="网页上可加入、重读、移除文档 (the page may add, re-read and remove documents)",
         ),
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="进程数 (number of processes; default 1)")
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="text|json", help="日志格式 (form of the log)")
+    ] = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="在 /mcp 提供 MCP 工具 (MCP tools at /mcp)")] = False,
 ) -> None:
     """网页对话、接口与嵌入组件。Serve the chat at /, the API under /api and the widget."""
-    settings = _settings(kb=kb, host=host, port=port, allow_upload=allow_upload or None)
+    settings = _settings(
+        kb=kb,
+        host=host,
+        port=port,
+        allow_upload=allow_upload or None,
+        workers=workers,
+        log_format=log_format,
+        mcp=mcp or None,
+    )
     if settings.allow_upload:
         _ensure_kb(settings)
     else:
         _require_documents(settings)
     listener = _listen(settings.host, settings.port)
-    import uvicorn
+    from ui.serving import serve as run
 
-    from ui.app import create_app
-
-    with listener:
-        application = create_app(settings)
+    def ready() -> None:
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         typer.echo(f"有据 Youju: http://{shown}:{listener.getsockname()[1]}", err=True)
-        uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
+
+    with listener:
+        run(settings, listener, ready)
+
+
+@app.command()
+@one_line_errors
+def mcp(kb: Kb = None) -> None:
+    """MCP 工具, 经标准输入输出 (供本机的助手启动)。MCP tools on stdin and stdout, for an assistant on this machine."""
+    settings = _ready(kb)
+    from rag.chain import open_chain
+    from ui.app import mcp_tools
+    from ui.logs import configure
+    from ui.service import Service
+
+    tools = mcp_tools().tools
+    configure(settings.log_format)
+    service = Service(open_chain(settings), log_questions=settings.log_questions)
+    tools(service, settings.max_question).run("stdio")
 
 
 def _ask_batch(source: Path, target: Path, settings: Settings) -> None:

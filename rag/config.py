@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     max_upload: int = Field(default=50_000_000, ge=1)  # bytes of a file
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1)  # processes that serve
+    stop_timeout: float = Field(default=30, ge=0)  # for running answers, when the server is told to stop
+    write_timeout: float = Field(default=30, gt=0)  # until a reader who takes nothing is cut off
+    log_format: Literal["text", "json"] = "text"
+    log_questions: bool = False  # questions in the log; answers never are
+    mcp: bool = False  # tools for assistants at /mcp
 
     @classmethod
     def settings_customise_sources(

@@ -9,16 +9,14 @@ from __future__ import annotations
 from itertools import chain as chained
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Query
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI, Path, Query
+from fastapi.responses import JSONResponse, Response
 
-from rag.errors import YoujuError
 from rag.records import Document, Span
 from ui.errors import ApiError, answer_errors
 from ui.inputs import AskIn, check_length, checked_span, document_named, question_of
 from ui.limits import LimitedBody
-from ui.service import Metrics, Service
+from ui.service import Service
 from ui.streams import event_stream, server_sent
 
 MAX_CONTEXT = 5_000  # characters on each side of a source span
@@ -28,7 +26,6 @@ def api(service: Service, max_question: int) -> FastAPI:
     """The application that is mounted at ``/api``."""
     app = FastAPI(title="有据 Youju", docs_url=None, redoc_url=None)
     app.add_middleware(LimitedBody)
-    app.add_middleware(Counted, metrics=service.metrics)
     answer_errors(app)
 
     @app.post("/ask")
@@ -75,35 +72,6 @@ def api(service: Service, max_question: int) -> FastAPI:
     return app
 
 
-def operation(service: Service) -> APIRouter:
-    """What an operator's tools ask: ``/healthz``, ``/readyz``, ``/metrics``."""
-    router = APIRouter()
-
-    @router.get("/healthz")
-    def healthz() -> Response:
-        return JSONResponse({"status": "ok"})
-
-    @router.get("/readyz")
-    def readyz() -> Response:
-        try:
-            documents = service.store.documents()
-        except YoujuError as error:
-            return JSONResponse({"status": "unavailable", "reason": error.problem}, status_code=503)
-        return JSONResponse(
-            {
-                "status": "ready",
-                "documents": len(documents),
-                "articles": sum(document.articles for document in documents),
-            }
-        )
-
-    @router.get("/metrics")
-    def metrics() -> Response:
-        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
-
-    return router
-
-
 def _place(service: Service, document: Document, span: Span, context: int) -> dict[str, Any]:
     stored = service.article_at(document.name, span.start)
     section = stored.article.path_at(span.start) if stored else ()
@@ -118,24 +86,3 @@ def _place(service: Service, document: Document, span: Span, context: int) -> di
         "text": document.text[span.start : span.end],
         "after": document.text[span.end : span.end + context],
     }
-
-
-class Counted:
-    """Counts requests by route and status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                path = getattr(scope.get("route"), "path", None)
-                labels = {
-                    "route": scope.get("root_path", "") + path if path else "other",
-                    "method": scope["method"],
-                    "status": str(message["status"]),
-                }
-                self.metrics.add("youju_http_requests_total", **labels)
-            await send(message)
-
-        await self.app(scope, receive, counted)

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import ModuleType
 
 import gradio as gr
 from fastapi import FastAPI
@@ -13,22 +15,32 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
+from rag.errors import ConfigError
 from rag.feedback import FeedbackLog
-from ui.api import api, operation
+from ui.api import api
 from ui.chat import STATIC, chat, theme
 from ui.early import EarlyLinks
 from ui.errors import answer_errors
 from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
+from ui.metrics import Metrics
+from ui.observed import Observed
 from ui.openai import openai_compatible
+from ui.operation import operation
 from ui.panels import panels
 from ui.service import Answering, Service
+from ui.stopping import Finishing, Stopping
 from ui.suggest import suggestions
 
 
-def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, chain: Answering | None = None, shared_metrics: Path | None = None
+) -> FastAPI:
     """The application over the settings' knowledge base, or over a chain that is open already.
+
+    ``shared_metrics``: the folder through which several workers' metrics are added up. The application's
+    ``state.stopping`` tells it to stop, and how much it still has to do.
 
     Raises YoujuError if the knowledge base or the model cannot be used.
     """
@@ -36,7 +48,8 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         from rag.chain import open_chain
 
         chain = open_chain(settings)
-    service = Service(chain)
+    service = Service(chain, Metrics(shared_metrics), settings.log_questions)
+    stopping = Stopping()
     app = FastAPI(
         title="有据 Youju", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_warming(service)
     )
@@ -45,14 +58,19 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
+    app.add_middleware(Finishing, stopping=stopping)
+    app.add_middleware(Observed, metrics=service.metrics)
+    app.state.stopping = stopping
     answer_errors(app)
-    app.include_router(operation(service))
+    app.include_router(operation(service, stopping))
     app.include_router(panels(service, settings.allow_upload))
     app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
     app.include_router(suggestions(service))
     if settings.allow_upload:
         app.include_router(library(service, settings))
     app.include_router(exports(service))
+    if settings.mcp:
+        app.include_router(mcp_tools().mcp_route(service, settings))
     app.mount("/api", api(service, settings.max_question))
     app.mount("/v1", openai_compatible(service, settings.max_question))
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
@@ -71,6 +89,18 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         head=_head(settings, folder),
     )
     return app
+
+
+def mcp_tools() -> ModuleType:
+    """The module ``ui.mcp``. Raises ConfigError if what it needs is not installed."""
+    try:
+        from ui import mcp
+    except ImportError as error:
+        raise ConfigError(
+            f"MCP 需要另外的软件包 (MCP needs another package: {error.name})",
+            'pip install "youju[mcp]" (install it)',
+        ) from None
+    return mcp
 
 
 def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -29,7 +29,6 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from rag.records import Answer, AnswerSentence, Citation, Done, Event, Question, Turn
-from ui.api import Counted
 from ui.errors import ApiError, answer_errors, described
 from ui.inputs import MAX_TURN, MAX_TURNS, Text, check_length
 from ui.limits import LimitedBody
@@ -93,7 +92,6 @@ def openai_compatible(service: Service, max_question: int) -> FastAPI:
     """The application that is mounted at ``/v1``."""
     app = FastAPI(title="有据 Youju: OpenAI-compatible", docs_url=None, redoc_url=None)
     app.add_middleware(LimitedBody, told=_told)
-    app.add_middleware(Counted, metrics=service.metrics)
     answer_errors(app, _told)
     model = {"id": MODEL, "object": "model", "created": int(time.time()), "owned_by": MODEL}
 
