@@ -1,7 +1,8 @@
 """A program that serves a knowledge base as ``youju serve`` does, with an encoder that needs no model.
 
-``serving_child.py``; the settings are the environment's, ``PAUSE`` the seconds after each event of an answer. A
-question that begins with 大 is followed by 20 MB of events.
+The settings are the environment's. After each event of an answer it waits until the file ``GATE`` is there, if that
+names one. A question that begins with 大 is answered with tens of megabytes of events. There is no page: Gradio would
+take most of the time that a start takes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 from fakes import FakeEncoder
 from fastapi import FastAPI
@@ -22,26 +24,30 @@ from rag.config import Settings, read_settings
 from rag.records import Event, Question
 from rag.retrieve import HybridRetriever
 from rag.store import Store
-from ui.app import create_app
 from ui.serving import serve
 
-PAUSE = float(os.environ.get("PAUSE", "0"))
+sys.modules["gradio"] = MagicMock()
+
+GATE = os.environ.get("GATE")
 
 
-class SlowChain(Chain):
-    """The chain, with a pause after each event."""
+class GatedChain(Chain):
+    """The chain, which goes on after each event once it may."""
 
     def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Event]:
         asked = input.text if isinstance(input, Question) else ""
         for number, event in enumerate(super().stream(input, config)):
             for _ in range(2_000 if number == 0 and asked.startswith("大") else 1):
                 yield event
-            time.sleep(PAUSE)
+            while GATE and not Path(GATE).exists():
+                time.sleep(0.02)
 
 
 def make(settings: Settings, shared_metrics: Path | None) -> FastAPI:
+    from ui.app import create_app
+
     retriever = HybridRetriever(store=Store.open(settings.kb), encoder=FakeEncoder())
-    return create_app(settings, SlowChain(retriever, settings), shared_metrics)
+    return create_app(settings, GatedChain(retriever, settings), shared_metrics)
 
 
 def main() -> None:

@@ -30,7 +30,6 @@ from ui.serving import serve
 TESTS = Path(__file__).parent
 QUESTION = "联席会议怎么开展？"
 PATIENCE = 60  # seconds: how long a start or an answer may take on a busy machine
-HANGS = 180  # seconds: a pause that outlasts all patience
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 
@@ -40,7 +39,7 @@ class Server:
 
     process: subprocess.Popen[str]
     url: str
-    log: Path
+    gate: Path
 
     def ask(self, question: str = QUESTION, **options: Any) -> httpx.Response:
         return httpx.post(f"{self.url}/api/ask", json={"question": question}, timeout=PATIENCE, **options)
@@ -72,18 +71,17 @@ def filled(folder: Path) -> Path:
 
 
 @contextmanager
-def served(kb: Path, tmp_path: Path, **settings: Any) -> Iterator[Server]:
-    """A server as a process of its own; in the end it is killed if it still runs."""
+def served(kb: Path, tmp_path: Path, gated: bool = False, **settings: Any) -> Iterator[Server]:
+    """A server as a process of its own, whose answers wait at its gate if it is ``gated``."""
     given = {f"YOUJU_{name.upper()}": str(value) for name, value in {"kb": kb, "refuse_below": 0}.items()}
-    given |= {
-        name if name == "PAUSE" else f"YOUJU_{name.upper()}": str(value) for name, value in settings.items()
-    }
+    given |= {f"YOUJU_{name.upper()}": str(value) for name, value in settings.items()}
+    gate = tmp_path / "gate"
     log = tmp_path / "log"
     with (
         log.open("w") as stderr,
         subprocess.Popen(
             [sys.executable, str(TESTS / "serving_child.py")],
-            env=os.environ | given | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}"},
+            env=os.environ | given | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "GATE": str(gate) * gated},
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -93,15 +91,11 @@ def served(kb: Path, tmp_path: Path, **settings: Any) -> Iterator[Server]:
             assert process.stdout
             port = process.stdout.readline().strip()
             assert port, log.read_text()
-            yield Server(process, f"http://127.0.0.1:{port}", log)
+            yield Server(process, f"http://127.0.0.1:{port}", gate)
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.send_signal(signal.SIGTERM)
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            for child in children(process):
+                os.kill(child, signal.SIGKILL)
+            process.kill()
 
 
 def until(true: Callable[[], bool], within: float = PATIENCE) -> None:
@@ -124,7 +118,7 @@ def stream(server: Server, question: str = QUESTION) -> Iterator[Iterator[str]]:
 
 
 def test_an_answer_in_mid_stream_is_delivered_whole_and_the_server_ends(kb: Path, tmp_path: Path) -> None:
-    with served(kb, tmp_path, PAUSE=0.4) as server:
+    with served(kb, tmp_path, gated=True) as server:
         with stream(server) as lines:
             assert next(lines) == "id: 1"
             server.process.send_signal(signal.SIGTERM)
@@ -135,6 +129,7 @@ def test_an_answer_in_mid_stream_is_delivered_whole_and_the_server_ends(kb: Path
             assert refused.status_code == 503
             assert refused.headers["retry-after"] == "10"
             assert refused.json()["error"]["code"] == "stopping"
+            server.gate.touch()
             text = "\n".join(lines)
         assert "event: done" in text
         done = json.loads(text.split("event: done\ndata: ")[1].split("\n")[0])
@@ -150,14 +145,14 @@ def test_an_idle_server_ends_at_once_although_connections_are_open(kb: Path, tmp
 
 
 def test_an_answer_that_takes_too_long_does_not_hold_the_server(kb: Path, tmp_path: Path) -> None:
-    with served(kb, tmp_path, PAUSE=HANGS, stop_timeout=1) as server, stream(server) as lines:
+    with served(kb, tmp_path, gated=True, stop_timeout=1) as server, stream(server) as lines:
         assert next(lines) == "id: 1"
         server.process.send_signal(signal.SIGTERM)
         assert server.ended() == 0
 
 
 def test_a_second_signal_ends_it_at_once(kb: Path, tmp_path: Path) -> None:
-    with served(kb, tmp_path, PAUSE=HANGS) as server, stream(server) as lines:
+    with served(kb, tmp_path, gated=True) as server, stream(server) as lines:
         assert next(lines) == "id: 1"
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/readyz").status_code == 503)
@@ -197,15 +192,18 @@ def threads(server: Server) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_clients_that_go_in_mid_stream_leave_nothing_behind(kb: Path, tmp_path: Path) -> None:
-    with served(kb, tmp_path, PAUSE=0.3) as server:
+    with served(kb, tmp_path, gated=True) as server:
+        server.gate.touch()
         server.ask()
         open_before, threads_before = sockets(server), threads(server)
         for _ in range(3):
+            server.gate.unlink()
             gone = [opened(server, QUESTION) for _ in range(8)]
             until(lambda: server.metric("youju_answers_running") == 8)
             for connection in gone:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset
                 connection.close()
+            server.gate.touch()
             until(lambda: server.metric("youju_answers_running") == 0)
         assert server.metric("youju_answers_waiting") == 0
         until(lambda: sockets(server) <= open_before)
@@ -238,12 +236,12 @@ def test_a_slow_reader_holds_up_nobody_and_is_cut_off(kb: Path, tmp_path: Path) 
 
 def test_all_workers_answer_from_a_new_document_and_count_together(tmp_path: Path) -> None:
     kb = filled(tmp_path)
-    with served(kb, tmp_path, workers=2, PAUSE=0.05) as server:
+    with served(kb, tmp_path, workers=2) as server:
         for _ in range(20):
             assert server.ask().status_code == 200  # a connection each: both workers answer
         assert server.metric("youju_answers_total") == 20
         assert server.metric("youju_documents") == 1
-        workers = children(server)
+        workers = children(server.process)
         assert len(workers) == 2
         path = tmp_path / "新增.txt"
         path.write_text("一、浮桥\n沙洲浮桥每日清晨六点开放，限载三吨。\n", encoding="utf-8")
@@ -255,27 +253,29 @@ def test_all_workers_answer_from_a_new_document_and_count_together(tmp_path: Pat
         assert server.metric("youju_documents") == 2
 
         os.kill(workers[0], signal.SIGKILL)
-        until(lambda: len(children(server)) == 2 and workers[0] not in children(server))
+        until(lambda: len(children(server.process)) == 2 and workers[0] not in children(server.process))
         assert server.metric("youju_answers_total") == 40  # what it counted stays
-        with stream(server) as lines:
-            assert next(lines) == "id: 1"
-            server.process.send_signal(signal.SIGTERM)
-            assert "event: done" in "\n".join(lines)
+        server.process.send_signal(signal.SIGTERM)
         assert server.ended() == 0
 
 
-def children(server: Server) -> list[int]:
-    """The workers: the server's child processes that run its program."""
-    pids = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def test_workers_end_with_their_parent(kb: Path, tmp_path: Path) -> None:
-    with served(kb, tmp_path, workers=2) as server:
-        workers = children(server)
-        server.process.kill()
-        server.process.wait()
+def test_workers_finish_their_answers_and_end_with_their_parent(kb: Path, tmp_path: Path) -> None:
+    with served(kb, tmp_path, gated=True, workers=2) as server:
+        workers = children(server.process)
+        with stream(server) as lines:
+            assert next(lines) == "id: 1"
+            server.process.kill()
+            server.process.wait()
+            server.gate.touch()
+            assert "event: done" in "\n".join(lines)
         until(lambda: not any(alive(pid) for pid in workers))
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The workers: a server's child processes that run its program."""
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    pids = listed.read_text().split() if process.poll() is None and listed.exists() else []
+    return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def alive(pid: int) -> bool:
