@@ -39,7 +39,7 @@ class Observed:
             route = _route(scope)
             self.metrics.request(route, scope["method"], status)
             fields = {
-                "key": scope.get("state", {}).get("key_id"),
+                "key": scope.get("state", {}).get("key"),
                 "route": route,
                 "method": scope["method"],
                 "status": status,
