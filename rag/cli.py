@@ -282,6 +282,13 @@ def serve(
             "--root-path", metavar="PATH", help="反向代理下的子路径 (sub-path behind a proxy): /youju"
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="进程数 (number of processes; default 1)")
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="text|json", help="日志格式 (form of the log)")
+    ] = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="在 /mcp 提供 MCP 工具 (MCP tools at /mcp)")] = False,
 ) -> None:
     """网页对话、接口与嵌入组件。Serve the chat at /, the API under /api and the widget."""
     settings = _settings(
@@ -291,6 +298,9 @@ def serve(
         allow_upload=allow_upload or None,
         no_keys=no_keys or None,
         root_path=root_path,
+        workers=workers,
+        log_format=log_format,
+        mcp=mcp or None,
     )
     if settings.allow_upload:
         _ensure_kb(settings)
@@ -298,19 +308,15 @@ def serve(
         _require_documents(settings)
     _check_access(settings)
     listener = _listen(settings.host, settings.port)
-    import uvicorn
+    from ui.serving import serve as run
 
-    from ui.app import create_app
-
-    with listener:
-        application = create_app(settings)
+    def ready() -> None:
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{shown}:{listener.getsockname()[1]}{settings.root_path}"
         typer.echo(f"有据 Youju: {address}", err=True)
-        config = uvicorn.Config(
-            application, log_level="warning", forwarded_allow_ips=settings.trusted_proxies
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+
+    with listener:
+        run(settings, listener, ready)
 
 
 def _check_access(settings: Settings) -> None:
@@ -333,6 +339,22 @@ def _check_access(settings: Settings) -> None:
             "youju keys add 名称, 或 --no-keys 允许任何人使用 (add a key, or let everybody in with --no-keys)",
         )
     _complain("警告: 任何能访问本机的人都可使用, 不要密钥 (warning: open to whoever reaches this machine)")
+
+
+@app.command()
+@one_line_errors
+def mcp(kb: Kb = None) -> None:
+    """MCP 工具, 经标准输入输出 (供本机的助手启动)。MCP tools on stdin and stdout, for an assistant on this machine."""
+    settings = _ready(kb)
+    from rag.chain import open_chain
+    from ui.app import mcp_tools
+    from ui.logs import configure
+    from ui.service import Service
+
+    tools = mcp_tools().tools
+    configure(settings.log_format)
+    service = Service(open_chain(settings), log_questions=settings.log_questions)
+    tools(service, settings.max_question).run("stdio")
 
 
 def _ask_batch(source: Path, target: Path, settings: Settings) -> None:

@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     no_keys: bool = False  # whoever reaches the server may use it, even from other machines
     root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")  # the sub-path behind a proxy
     trusted_proxies: str = "127.0.0.1,::1"  # whose X-Forwarded-For and -Proto are believed
+    workers: int = Field(default=1, ge=1)  # processes that serve
+    stop_timeout: float = Field(default=30, ge=0)  # for running answers, when the server is told to stop
+    write_timeout: float = Field(default=30, gt=0)  # until a reader who takes nothing is cut off
+    log_format: Literal["text", "json"] = "text"
+    log_questions: bool = False  # questions in the log; answers never are
+    mcp: bool = False  # tools for assistants at /mcp
 
     @classmethod
     def settings_customise_sources(

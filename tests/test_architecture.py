@@ -24,7 +24,7 @@ ALLOWED = {
 }
 # The command line starts the servers and the evaluation: inside its commands only.
 LAZY = {"rag/cli.py": {"ui", "eval"}}
-READS_ENVIRONMENT = {"rag/config.py", "rag/cli.py", "ui/app.py", "embeddings/bundled.py"}
+READS_ENVIRONMENT = {"rag/config.py", "rag/cli.py", "ui/app.py", "ui/serving.py", "embeddings/bundled.py"}
 
 
 def name(path: Path) -> str:

@@ -401,8 +401,7 @@ def test_serving_without_documents_needs_leave_to_add_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr("ui.app.create_app", served.append)
-    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    monkeypatch.setattr("ui.serving.serve", lambda settings, listener, ready: served.append(settings))
     refused("serve", "--port", "0", says=("youju ingest",))
     for _ in range(2):  # the second time, an empty knowledge base is there
         assert run("serve", "--port", "0", "--allow-upload").exit_code == 0

@@ -11,12 +11,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette._utils import get_route_path
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi.responses import JSONResponse, Response
 
 from rag.config import Settings
-from rag.errors import YoujuError
 from rag.records import Document, Question, Span
 from ui import schemas
 from ui.errors import ApiError
@@ -24,7 +21,7 @@ from ui.inputs import AskIn, check_length, checked_span, document_named, questio
 from ui.limits import MAX_BODY, limited_route
 from ui.openapi import STREAM, failures
 from ui.rates import Rates, limited_rate
-from ui.service import Metrics, Service
+from ui.service import Service
 from ui.streams import Streams, told, whole
 
 MAX_CONTEXT = 5_000  # characters on each side of a source span
@@ -135,42 +132,6 @@ def api(service: Service, settings: Settings, rates: Rates) -> APIRouter:
     return router
 
 
-def operation(service: Service) -> APIRouter:
-    """What an operator's tools ask: ``/healthz``, ``/readyz``, ``/metrics``."""
-    router = APIRouter(tags=["operation"])
-
-    @router.get("/healthz", summary="活着 Alive", responses={200: {"model": schemas.Alive}})
-    def healthz() -> Response:
-        """The process answers."""
-        return JSONResponse({"status": "ok"})
-
-    @router.get(
-        "/readyz",
-        summary="能回答 Ready",
-        responses={200: {"model": schemas.Ready}, 503: {"model": schemas.Unavailable}},
-    )
-    def readyz() -> Response:
-        """The knowledge base can be read."""
-        try:
-            documents = service.store.documents()
-        except YoujuError as error:
-            return JSONResponse({"status": "unavailable", "reason": error.problem}, status_code=503)
-        return JSONResponse(
-            {
-                "status": "ready",
-                "documents": len(documents),
-                "articles": sum(document.articles for document in documents),
-            }
-        )
-
-    @router.get("/metrics", summary="计数 Metrics", response_class=PlainTextResponse)
-    def metrics() -> Response:
-        """Counters in Prometheus's text format."""
-        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
-
-    return router
-
-
 def _place(service: Service, document: Document, span: Span, context: int) -> dict[str, Any]:
     stored = service.article_at(document.name, span.start)
     section = stored.article.path_at(span.start) if stored else ()
@@ -185,27 +146,3 @@ def _place(service: Service, document: Document, span: Span, context: int) -> di
         "text": document.text[span.start : span.end],
         "after": document.text[span.end : span.end + context],
     }
-
-
-class Counted:
-    """Middleware that counts requests under the given paths by route and status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, prefixes: tuple[str, ...]) -> None:
-        self._app, self._metrics, self._prefixes = app, metrics, prefixes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not get_route_path(scope).startswith(self._prefixes):
-            await self._app(scope, receive, send)
-            return
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                labels = {
-                    "route": getattr(scope.get("route"), "path", "other"),
-                    "method": scope["method"],
-                    "status": str(message["status"]),
-                }
-                self._metrics.add("youju_http_requests_total", **labels)
-            await send(message)
-
-        await self._app(scope, receive, counted)

@@ -8,6 +8,8 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import ModuleType
 
 import gradio as gr
 from anyio.to_thread import current_default_thread_limiter
@@ -16,9 +18,10 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from rag.config import Settings
+from rag.errors import ConfigError
 from rag.feedback import FeedbackLog
 from ui.access import AccessStore
-from ui.api import Counted, api, operation
+from ui.api import api
 from ui.chat import STATIC, chat, theme
 from ui.configurator import configurator
 from ui.early import EarlyLinks
@@ -32,8 +35,11 @@ from ui.library import library
 from ui.local import is_loopback, local_hosts
 from ui.login import login
 from ui.logins import Logins
+from ui.metrics import Metrics
+from ui.observed import Observed
 from ui.openai import openai_compatible, openai_error
 from ui.openapi import describe, description, swagger_ui
+from ui.operation import operation
 from ui.origins import OriginPolicy
 from ui.panels import panels
 from ui.proxy import UnderPath
@@ -41,12 +47,18 @@ from ui.rates import Rates
 from ui.service import Answering, Service
 from ui.sessions import Sessions
 from ui.sites import Sites
+from ui.stopping import Finishing, Stopping
 from ui.suggest import suggestions
 from ui.widget_api import widget, widget_error
 
 
-def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, chain: Answering | None = None, shared_metrics: Path | None = None
+) -> FastAPI:
     """The application over the settings' knowledge base, or over a chain that is open already.
+
+    ``shared_metrics``: the folder through which several workers' metrics are added up. The application's
+    ``state.stopping`` tells it to stop, and how much it still has to do.
 
     Raises YoujuError if the knowledge base or the model cannot be used.
     """
@@ -54,7 +66,8 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         from rag.chain import open_chain
 
         chain = open_chain(settings)
-    service, rates = Service(chain, settings.max_answers), Rates()
+    rates, stopping = Rates(), Stopping()
+    service = Service(chain, Metrics(shared_metrics), settings.max_answers, settings.log_questions)
     app = FastAPI(
         title="有据 Youju",
         docs_url=None,
@@ -69,16 +82,18 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
     app.add_middleware(Gate, access=access)
-    app.add_middleware(Counted, metrics=service.metrics, prefixes=("/api/", "/v1/", "/widget"))
+    app.add_middleware(Finishing, stopping=stopping)
+    app.add_middleware(Observed, metrics=service.metrics)
     app.add_middleware(
         CorrelationIdMiddleware, header_name="X-Request-Id", validator=None, transformer=_request_id
     )
     app.add_middleware(SafeHeaders)
     app.add_middleware(UnderPath, root_path=settings.root_path)  # the outermost: the others go by its paths
+    app.state.stopping = stopping
     answer_errors(app, {"/v1/": openai_error, "/widget/": widget_error})
     app.include_router(api(service, settings, rates))
     app.include_router(openai_compatible(service, settings, rates))
-    app.include_router(operation(service))
+    app.include_router(operation(service, stopping))
     describe(app)
     for page in (
         login(access),
@@ -90,6 +105,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         configurator(),
         widget(service, settings, sites, Sessions(kept.secret), rates),
         *([library(service, settings)] if settings.allow_upload else []),
+        *([mcp_tools().mcp_route(service, settings)] if settings.mcp else []),
     ):
         app.include_router(page, include_in_schema=False)
     app.mount("/docs/swagger", swagger_ui())
@@ -110,6 +126,18 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         head=_head(settings, folder),
     )
     return app
+
+
+def mcp_tools() -> ModuleType:
+    """The module ``ui.mcp``. Raises ConfigError if what it needs is not installed."""
+    try:
+        from ui import mcp
+    except ImportError as error:
+        raise ConfigError(
+            f"MCP 需要另外的软件包 (MCP needs another package: {error.name})",
+            'pip install "youju[mcp]" (install it)',
+        ) from None
+    return mcp
 
 
 def _request_id(given: str) -> str:

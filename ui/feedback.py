@@ -68,7 +68,7 @@ def feedback_routes(service: Service, log: FeedbackLog) -> APIRouter:
         given = body.as_feedback()
         _check_citations(service, given.answer.citations)
         log.append(given)
-        service.metrics.add("youju_feedback_total", verdict=given.verdict)
+        service.metrics.feedback.labels(given.verdict).inc()
 
     return router
 

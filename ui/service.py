@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-from rag.errors import InputError
 from rag.examples import examples, follow_ups
 from rag.ingest import PassageEncoder
 from rag.records import Answer, Done, Event, Passage, Question
 from rag.store import Store, StoredArticle
+from ui.logs import log_answer
+from ui.metrics import Metrics
 from ui.slots import Slots
 
 
@@ -31,43 +30,21 @@ class Answering(Protocol):
     def examples(self, n: int, /) -> list[str]: ...
 
 
-class Metrics:
-    """Counters of one process, written out in Prometheus's text format."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
-
-    def add(self, name: str, amount: float = 1, **labels: str) -> None:
-        with self._lock:
-            self._values[name, tuple(labels.items())] += amount
-
-    def text(self) -> str:
-        """Samples grouped by name, each name with its type before it."""
-        with self._lock:
-            values = sorted(self._values.items())
-        lines: list[str] = []
-        for (name, labels), value in values:
-            kind = f"# TYPE {name} counter"
-            if kind not in lines:
-                lines.append(kind)
-            shown = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels)
-            lines.append(f"{name}{{{shown}}} {value:.12g}" if shown else f"{name} {value:.12g}")
-        return "\n".join(lines) + "\n"
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
 class Service:
     """Answers questions for all views, from any number of threads: the chain itself computes for one at a time."""
 
-    def __init__(self, chain: Answering, max_answers: int = 64) -> None:
+    def __init__(
+        self,
+        chain: Answering,
+        metrics: Metrics | None = None,
+        max_answers: int = 64,
+        log_questions: bool = False,
+    ) -> None:
         """``max_answers``: how many are made or waited for at once."""
         self._chain = chain
         self._slots = Slots(max_answers)
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
+        self._log_questions = log_questions
 
     @property
     def store(self) -> Store:
@@ -85,18 +62,14 @@ class Service:
         Raises before the first one: InputError where the question cannot be used, ApiError 503 where too many answers
         are being made.
         """
+        counting = self.metrics.counting()
         try:
-            with self._slots.taken():
+            with counting, self._slots.taken():
                 for event in self._chain.stream(question):
-                    if isinstance(event, Done):
-                        self._count(event.answer)
+                    counting.see(event)
                     yield event
-        except InputError:
-            self.metrics.add("youju_answers_total", state="rejected")
-            raise
-        except Exception:
-            self.metrics.add("youju_answers_total", state="failed")
-            raise
+        finally:
+            log_answer(counting, question.text if self._log_questions else None)
 
     def ask(self, question: Question) -> Answer:
         """The whole answer."""
@@ -155,14 +128,3 @@ class Service:
     def article_numbered(self, document: str, number: int) -> StoredArticle | None:
         """A document's article by its number."""
         return next((a for a in self.store.articles(document) if a.article.number == number), None)
-
-    def _count(self, answer: Answer) -> None:
-        self.metrics.add("youju_answers_total", state="refused" if answer.refused else "answered")
-        for step, milliseconds in answer.timings_ms.items():
-            self.metrics.add("youju_step_seconds_sum", milliseconds / 1000, step=step)
-            self.metrics.add("youju_step_seconds_count", step=step)
-        if answer.fallback:
-            self.metrics.add("youju_fallbacks_total")
-        unsupported = sum(s.support == "unsupported" for s in answer.sentences)
-        if unsupported:
-            self.metrics.add("youju_unsupported_sentences_total", unsupported)
