@@ -101,7 +101,8 @@ class Widget:
 
     def headers(self) -> dict[str, str]:
         origin = {} if self.origin is None else {"Origin": self.origin}
-        return {**origin, "Authorization": f"Bearer {self.token}"}
+        token = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return {**origin, **token}
 
 
 @dataclass
@@ -211,7 +212,7 @@ def test_without_a_site_nobody_is_given_anything(tmp_path: Path) -> None:
 # --- Tokens ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", ["", "x", "a.b.c", "é", "Bearer"])
+@pytest.mark.parametrize("token", ["x", "a.b.c", "é", "x y", "." * 300])
 def test_a_token_that_is_none_opens_nothing(server: Server, token: str) -> None:
     headers = [(b"Origin", PORTAL.encode()), (b"Authorization", f"Bearer {token}".encode())]
     response = HTTP.post(f"{server.url}/widget/ask", json={"question": QUESTION}, headers=headers)
@@ -343,7 +344,7 @@ def test_nothing_else_is_open_to_the_sites(server: Server, path: str, more: dict
 def test_no_other_route_may_be_read_by_a_site(server: Server, path: str) -> None:
     response = HTTP.get(server.url + path, headers={"Origin": PORTAL}, params={"site": server.open.id})
     assert response.status_code == 200
-    assert cors(response) == {}
+    assert "access-control-allow-origin" not in response.headers
 
 
 # --- Asking ------------------------------------------------------------------------------------------
@@ -451,11 +452,10 @@ def test_what_the_operator_should_know_is_not_told_to_pages(
     assert not re.search("srv|10.0.0.7", str(told))
 
 
-def test_an_unforeseen_failure_can_be_read_by_the_widget_and_tells_nothing(server: Server) -> None:
+def test_an_unforeseen_failure_tells_nothing(server: Server) -> None:
     response = server.widget().ask(BROKEN)
     assert error(response) == (500, "internal")
     assert "fake breaks" not in response.text
-    assert response.headers["access-control-allow-origin"] == PORTAL
 
 
 # --- A site's articles -------------------------------------------------------------------------------
@@ -694,7 +694,7 @@ def test_the_framed_page_begins_a_session_with_its_ticket(server: Server) -> Non
     assert error(widget.begin(ticket=ticket(server, server.open))) == (403, "origin_refused")
     begun = widget.begin(ticket=ticket(server, server.first))
     assert begun.status_code == 200
-    assert cors(begun) == {}  # its own origin needs none
+    assert "access-control-allow-origin" not in begun.headers  # its own origin needs none
     assert done(widget.ask())["refused"] is False
     widget.origin = None  # as browsers ask their own origin with GET
     assert widget.source("到2027年").json()["text"] == "到2027年"
