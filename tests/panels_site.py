@@ -58,6 +58,9 @@ class OnlyStore:
     def __init__(self, store: Store) -> None:
         self.store = store
 
+    def examples(self, n: int) -> list[str]:
+        return []
+
 
 def cite(document: str, start: int, end: int, n: int, title: str = "", quote: str = "") -> str:
     """A citation mark as an answer has it."""

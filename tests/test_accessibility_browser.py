@@ -225,3 +225,13 @@ def test_keyboard_alone_reads_and_ticks_a_section_of_the_tree(open_page: Callabl
     page.keyboard.press("Enter")
     expect(page.locator(".question .within")).to_contain_text("建强服务队伍")
     expect(page.locator(".answer.answered")).to_contain_text("办好田间课堂")
+
+
+def test_an_open_library_leaves_the_tree_its_room(open_page: Callable[..., Page]) -> None:
+    page = open_page(width=1280, height=700)
+    page.locator("#library summary").first.click()
+    expect(page.locator("#library .drop")).to_be_visible()
+    tree, library = (page.locator(part).bounding_box() for part in ("#tree .content", "#library"))
+    assert tree and library
+    assert tree["height"] >= 150
+    assert tree["y"] + tree["height"] <= library["y"] + 1

@@ -5,8 +5,6 @@ import * as conversations from "./conversations.js";
 import { nested } from "./quotation.js";
 import { chosen, clearScope, scope, untick } from "./tree.js";
 
-const TALLEST = 240; // pixels of the box
-
 let place; // the page's part that holds the box
 let onSend; // (text, within) => whether the question was taken
 
@@ -52,7 +50,7 @@ function write(text) {
 function grow() {
   const box = question();
   box.style.height = "auto";
-  box.style.height = `${Math.min(box.scrollHeight, TALLEST)}px`;
+  box.style.height = `${box.scrollHeight}px`;
 }
 
 function sendTyped() {

@@ -18,9 +18,9 @@ export function el(name, attributes = {}, ...children) {
 /** Chinese words with the English beside them. */
 export const both = (chinese, english) => [`${chinese} `, el("small", { lang: "en" }, english)];
 
-/** A file's name, which breaks after its separators before it breaks anywhere else. */
+/** A file's name, which breaks after its separators before it breaks anywhere else; its ending stays with the rest. */
 export const breakable = (name) =>
-  name.split(/(?<=[-_.+~])(?=[^-_.+~])/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
+  name.split(/(?<=[-_.+~])(?=[^-_.+~])(?!\w{1,5}$)/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
 
 /** Whether the outer columns are drawers: the style sheet decides, by the window's width in characters. */
 export const drawers = () => getComputedStyle($("#source")).position === "fixed";
