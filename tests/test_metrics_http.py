@@ -33,7 +33,7 @@ def chain(tmp_path: Path) -> FakeChain:
 @pytest.fixture
 def client(chain: FakeChain, tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(kb=tmp_path, max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
+    with TestClient(create_app(settings, chain), "http://127.0.0.1", raise_server_exceptions=False) as found:
         yield found
 
 
@@ -179,7 +179,9 @@ def test_nothing_that_a_reader_wrote_is_logged(
 def test_questions_are_logged_where_that_is_asked_for(
     chain: FakeChain, tmp_path: Path, lines: pytest.LogCaptureFixture
 ) -> None:
-    with TestClient(create_app(Settings(kb=tmp_path, log_questions=True), chain)) as client:
+    with TestClient(
+        create_app(Settings(kb=tmp_path, log_questions=True), chain), "http://127.0.0.1"
+    ) as client:
         client.post("/api/ask", json={"question": QUESTION})
     assert logged(lines)[0]["question"] == QUESTION
 
