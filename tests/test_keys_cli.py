@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,15 @@ def test_what_cannot_be_is_told_in_a_line(tmp_path: Path, arguments: tuple[str, 
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_documented_commands_run(tmp_path: Path) -> None:
+    shown = (Path(__file__).parent.parent / "docs" / "operations.md").read_text("utf-8")
+    commands = re.findall(r"^youju keys (.*) --kb kb", shown, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["add", "add", "list", "revoke"]
+    for command in commands:
+        assert youju_keys(tmp_path, *shlex.split(command)).exit_code == 0
+    assert [(key.name, key.scope) for key in Keys(AccessStore(tmp_path)).all()] == [("管理员", "admin")]
 
 
 def test_other_machines_are_served_with_keys_only(tmp_path: Path) -> None:
