@@ -6,6 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.proxy import path_within
 from ui.sites import Sites
 
 SCRIPT = "/widget.js"
@@ -51,5 +52,5 @@ class OriginPolicy:
         self._by_path = {SCRIPT: anyone, **dict.fromkeys(ASKED, asking)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        path = path_within(scope)
         await self._by_path.get(path, self._none)(scope, receive, send)

@@ -30,5 +30,5 @@ class UnderPath:
 
 
 def path_within(scope: Scope) -> str:
-    """The address within the application, as its routes name it."""
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+    """The address within the application, as its routes name it; empty where a scope has none."""
+    return str(scope.get("path", "")).removeprefix(scope.get("root_path", ""))

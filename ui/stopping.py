@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ui.proxy import path_within
+
 RETRY_AFTER = 10  # seconds until another server, or this one's successor, is likely to be there
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
 _ENDLESS = "/gradio_api/heartbeat/"  # Gradio's streams, which end when the reader leaves the page
@@ -25,7 +27,7 @@ class Finishing:
         self.app, self.stopping = app, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        path = path_within(scope)
         if scope["type"] != "http" or path in _ALWAYS or path.startswith(_ENDLESS):
             await self.app(scope, receive, send)
         elif self.stopping.asked:
