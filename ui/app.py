@@ -14,6 +14,7 @@ from anyio.to_thread import current_default_thread_limiter
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
 from rag.feedback import FeedbackLog
@@ -27,7 +28,7 @@ from ui.feedback import feedback_routes
 from ui.library import library
 from ui.openai import openai_compatible, openai_error
 from ui.openapi import describe, description, swagger_ui
-from ui.origins import OriginPolicy
+from ui.origins import WidgetOrigins
 from ui.panels import panels
 from ui.rates import Rates
 from ui.service import Answering, Service
@@ -54,9 +55,11 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         openapi_url=None,
         lifespan=_warming(service, settings.max_answers),
     )
+    # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
+    app.add_middleware(CORSMiddleware, allow_origins=())
     access = AccessStore(service.store.folder)
     sites = Sites(access)
-    app.add_middleware(OriginPolicy, sites=sites)
+    app.add_middleware(WidgetOrigins, sites=sites)  # around it: it answers preflights itself
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])

@@ -1,1 +1,1 @@
-// The widget: one custom element, <youju-chat>.
+customElements.define("youju-chat", class extends HTMLElement {});
