@@ -28,7 +28,7 @@ from rag.store import Store
 from ui.access import FILE, AccessStore
 from ui.app import create_app
 from ui.errors import answer_errors
-from ui.origins import OriginPolicy
+from ui.origins import WidgetOrigins
 from ui.rates import Rates
 from ui.service import Service
 from ui.sessions import SESSION_SECONDS, Sessions
@@ -57,7 +57,8 @@ STRANGE = [
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
 ELSEWHERE = "社区食堂只有多少家？"  # article 3
 TEXT = written()[0].text
-HTTP = httpx.Client(timeout=60)  # seconds, where the machine is busy
+# A connection for each request, as one on which the server failed is closed.
+HTTP = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 LAX = {
     "widget_per_session": "1000/minute",
     "widget_per_address": "1000/minute",
@@ -175,7 +176,7 @@ def test_a_listed_origin_is_given_a_session(server: Server) -> None:
         "access-control-allow-origin": PORTAL,
         "access-control-expose-headers": "Retry-After",
     }
-    assert response.headers["vary"] == "Origin"
+    assert set(response.headers["vary"].split(", ")) == {"Origin"}
     assert response.headers["cache-control"] == "no-store"
     assert "set-cookie" not in response.headers
 
@@ -185,7 +186,7 @@ def test_no_other_origin_is_given_anything(server: Server, origin: str | None) -
     response = Widget(server.url, server.open.id, origin).begin()
     assert error(response) == (403, "origin_refused")
     assert cors(response) == {}
-    assert response.headers["vary"] == "Origin"
+    assert set(response.headers["vary"].split(", ")) == {"Origin"}
 
 
 def test_an_origin_of_another_site_is_refused_too(server: Server) -> None:
@@ -246,7 +247,7 @@ def test_a_session_ends_after_ten_minutes(tmp_path: Path) -> None:
     sites = Sites(access)
     site = sites.put("门户", [PORTAL])
     app = FastAPI()
-    app.add_middleware(OriginPolicy, sites=sites)
+    app.add_middleware(WidgetOrigins, sites=sites)
     answer_errors(app, {"/widget/": widget_error})
     settings, sessions = Settings(kb=tmp_path), Sessions(access.secret, clock)
     app.include_router(widget(Service(fake_chain(tmp_path)), settings, sites, sessions, Rates()))
@@ -342,7 +343,8 @@ def test_nothing_else_is_open_to_the_sites(server: Server, path: str, more: dict
 
 @pytest.mark.parametrize("path", ["/", "/api/articles", "/healthz", "/widget/frame"])
 def test_no_other_route_may_be_read_by_a_site(server: Server, path: str) -> None:
-    response = HTTP.get(server.url + path, headers={"Origin": PORTAL}, params={"site": server.open.id})
+    headers = {"Origin": PORTAL, "Host": "youju.example"}  # Gradio treats localhost otherwise
+    response = HTTP.get(server.url + path, headers=headers, params={"site": server.open.id})
     assert response.status_code == 200
     assert "access-control-allow-origin" not in response.headers
 

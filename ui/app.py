@@ -16,6 +16,7 @@ from anyio.to_thread import current_default_thread_limiter
 from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
 
 from rag.config import Settings
 from rag.errors import ConfigError
@@ -40,7 +41,7 @@ from ui.observed import Observed
 from ui.openai import openai_compatible, openai_error
 from ui.openapi import describe, description, swagger_ui
 from ui.operation import operation
-from ui.origins import OriginPolicy
+from ui.origins import WidgetOrigins
 from ui.panels import panels
 from ui.proxy import UnderPath
 from ui.rates import Rates
@@ -77,7 +78,9 @@ def create_app(
     )
     kept = AccessStore(service.store.folder)
     access, sites = _access(settings, kept, rates), Sites(kept)
-    app.add_middleware(OriginPolicy, sites=sites)
+    # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
+    app.add_middleware(CORSMiddleware, allow_origins=())
+    app.add_middleware(WidgetOrigins, sites=sites)  # around it: it answers preflights itself
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])

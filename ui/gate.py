@@ -19,6 +19,7 @@ from ui.errors import ApiError, described
 from ui.keys import Key, Keys
 from ui.keys import Scope as KeyScope
 from ui.logins import Logins
+from ui.origins import PUBLIC
 from ui.proxy import path_within
 from ui.rates import Rates
 
@@ -30,12 +31,7 @@ OPEN = frozenset(
         "/login",
         "/login/login.css",
         "/logout",
-        "/widget.js",
-        "/widget/session",
-        "/widget/ask",
-        "/widget/source",
-        "/widget/frame",
-        "/widget/frame.css",
+        *PUBLIC,
     }
 )
 # What lies at or under these needs a key for administration, and for reading; anything else one for asking.

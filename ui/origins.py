@@ -42,15 +42,14 @@ class SitesAsk(CORSMiddleware):
             await super().send(message, send, request_headers)
 
 
-class OriginPolicy:
-    """Middleware that holds the application's whole policy. Without one, Gradio would reflect any origin."""
+class WidgetOrigins:
+    """Middleware around the application's own policy, which lets no other origin read."""
 
     def __init__(self, app: ASGIApp, sites: Sites) -> None:
-        self._none = CORSMiddleware(app)
-        anyone = CORSMiddleware(app, allow_origins=("*",))
-        asking = SitesAsk(app, sites)
+        self._app = app
+        anyone, asking = CORSMiddleware(app, allow_origins=("*",)), SitesAsk(app, sites)
         self._by_path = {SCRIPT: anyone, **dict.fromkeys(ASKED, asking)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = path_within(scope)
-        await self._by_path.get(path, self._none)(scope, receive, send)
+        await self._by_path.get(path, self._app)(scope, receive, send)
