@@ -28,7 +28,7 @@ from widget_site import (
     widget_server,
 )
 
-from rag.records import AnswerSentence, Cited, Discarded, Done, Event, Question, Said
+from rag.records import AnswerSentence, Cited, Discarded, Done, Event, Question, Retrieved, Said
 
 pytestmark = pytest.mark.browser
 
@@ -169,6 +169,16 @@ def tab_to(page: Page, name: str, back: bool = False) -> None:
         if focused(page) == name:
             return
     raise AssertionError(f"{name} is not reached in {MOVES} presses of Tab")
+
+
+def late(stream: Callable[[Question], Iterator[Event]]) -> Callable[[Question], Iterator[Event]]:
+    """A chain's stream whose failures come when the answer has begun."""
+
+    def begun(question: Question) -> Iterator[Event]:
+        yield Retrieved(())
+        yield from stream(question)
+
+    return begun
 
 
 def small_targets(page: Page) -> list[str]:
@@ -343,7 +353,10 @@ def test_a_stream_that_is_cut_is_no_answer(page: Page, portal: Portal) -> None:
     expect(failure).to_contain_text("连接中断了")
 
 
-def test_a_failure_of_the_server_is_shown(page: Page) -> None:
+def test_a_failure_of_the_server_is_shown(
+    page: Page, chain: FakeChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "stream", late(chain.stream))
     failure = ask(page, BROKEN, ".failure")
     expect(failure).to_contain_text("服务内部出错")
     failure.locator(".retry").click()
@@ -672,8 +685,9 @@ def test_an_answer_is_announced_once(page: Page, chain: FakeChain) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_targets_are_large_enough(
-    portal: Portal, pages: Pages, chain: FakeChain, scheme: str
+    portal: Portal, pages: Pages, chain: FakeChain, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
+    monkeypatch.setattr(chain, "stream", late(chain.stream))
     page = pages.open(portal.page({"site": portal.site}), color_scheme=scheme)
     found: dict[str, Any] = {}
 
