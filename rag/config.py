@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default=0.85, ge=0, le=1
     )  # answered with a word of doubt, unless refuse_below is 0
     max_question: int = Field(default=2_000, ge=1)
+    rate: str = Field(  # questions of one key, or of one address that is not this machine
+        default="60/minute", pattern=r"^[1-9]\d{0,8}/(second|minute|hour|day)$"
+    )
+    max_answers: int = Field(default=64, ge=1)  # made or waited for at once
     allow_upload: bool = False  # the page may add, re-read and remove documents
     max_upload: int = Field(default=50_000_000, ge=1)  # bytes of a file
     host: str = "127.0.0.1"

@@ -33,7 +33,8 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> FakeChain:
 @pytest.fixture(scope="module")
 def client(chain: FakeChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     settings = Settings(kb=tmp_path_factory.mktemp("unused"), max_question=MAX_QUESTION)
-    with TestClient(create_app(settings, chain), raise_server_exceptions=False) as found:
+    app = create_app(settings, chain)
+    with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 1)) as found:
         yield found
 
 
@@ -51,7 +52,7 @@ def events(response: httpx.Response) -> list[tuple[int, str, Any]]:
     out = []
     for block in response.text.strip().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        out.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
+        out.append((int(fields["id"].rpartition(".")[2]), fields["event"], json.loads(fields["data"])))
     return out
 
 

@@ -120,7 +120,7 @@ def stream(server: Server, question: str = QUESTION) -> Iterator[Iterator[str]]:
 def test_an_answer_in_mid_stream_is_delivered_whole_and_the_server_ends(kb: Path, tmp_path: Path) -> None:
     with served(kb, tmp_path, gated=True) as server:
         with stream(server) as lines:
-            assert next(lines) == "id: 1"
+            assert next(lines).startswith("id: ")
             server.process.send_signal(signal.SIGTERM)
             until(lambda: server.get("/readyz").status_code == 503)
             assert server.get("/readyz").json() == {"status": "stopping"}
@@ -146,14 +146,14 @@ def test_an_idle_server_ends_at_once_although_connections_are_open(kb: Path, tmp
 
 def test_an_answer_that_takes_too_long_does_not_hold_the_server(kb: Path, tmp_path: Path) -> None:
     with served(kb, tmp_path, gated=True, stop_timeout=1) as server, stream(server) as lines:
-        assert next(lines) == "id: 1"
+        assert next(lines).startswith("id: ")
         server.process.send_signal(signal.SIGTERM)
         assert server.ended() == 0
 
 
 def test_a_second_signal_ends_it_at_once(kb: Path, tmp_path: Path) -> None:
     with served(kb, tmp_path, gated=True) as server, stream(server) as lines:
-        assert next(lines) == "id: 1"
+        assert next(lines).startswith("id: ")
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/readyz").status_code == 503)
         server.process.send_signal(signal.SIGTERM)
@@ -263,7 +263,7 @@ def test_workers_finish_their_answers_and_end_with_their_parent(kb: Path, tmp_pa
     with served(kb, tmp_path, gated=True, workers=2) as server:
         workers = children(server.process)
         with stream(server) as lines:
-            assert next(lines) == "id: 1"
+            assert next(lines).startswith("id: ")
             server.process.kill()
             server.process.wait()
             server.gate.touch()

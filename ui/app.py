@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 
 import gradio as gr
+from anyio.to_thread import current_default_thread_limiter
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
@@ -20,15 +24,17 @@ from rag.feedback import FeedbackLog
 from ui.api import api
 from ui.chat import STATIC, chat, theme
 from ui.early import EarlyLinks
-from ui.errors import answer_errors
+from ui.errors import UnknownPath, answer_errors
 from ui.export import exports
 from ui.feedback import feedback_routes
 from ui.library import library
 from ui.metrics import Metrics
 from ui.observed import Observed
-from ui.openai import openai_compatible
+from ui.openai import openai_compatible, openai_error
+from ui.openapi import describe, description, swagger_ui
 from ui.operation import operation
 from ui.panels import panels
+from ui.rates import Rates
 from ui.service import Answering, Service
 from ui.stopping import Finishing, Stopping
 from ui.suggest import suggestions
@@ -48,10 +54,14 @@ def create_app(
         from rag.chain import open_chain
 
         chain = open_chain(settings)
-    service = Service(chain, Metrics(shared_metrics), settings.log_questions)
-    stopping = Stopping()
+    service = Service(chain, settings.max_answers, Metrics(shared_metrics), settings.log_questions)
+    rates, stopping = Rates(), Stopping()
     app = FastAPI(
-        title="有据 Youju", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_warming(service)
+        title="有据 Youju",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_warming(service, settings.max_answers),
     )
     # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
     app.add_middleware(CORSMiddleware, allow_origins=())
@@ -59,21 +69,29 @@ def create_app(
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
     app.add_middleware(Finishing, stopping=stopping)
+    app.add_middleware(
+        CorrelationIdMiddleware, header_name="X-Request-Id", validator=None, transformer=_request_id
+    )
     app.add_middleware(Observed, metrics=service.metrics)
     app.state.stopping = stopping
-    answer_errors(app)
+    answer_errors(app, {"/v1/": openai_error})
+    app.include_router(api(service, settings, rates))
+    app.include_router(openai_compatible(service, settings, rates))
     app.include_router(operation(service, stopping))
-    app.include_router(panels(service, settings.allow_upload))
-    app.include_router(feedback_routes(service, FeedbackLog(service.store.folder)))
-    app.include_router(suggestions(service))
-    if settings.allow_upload:
-        app.include_router(library(service, settings))
-    app.include_router(exports(service))
-    if settings.mcp:
-        app.include_router(mcp_tools().mcp_route(service, settings))
-    app.mount("/api", api(service, settings.max_question))
-    app.mount("/v1", openai_compatible(service, settings.max_question))
+    describe(app)
+    for page in (
+        description(app),
+        panels(service, settings.allow_upload),
+        feedback_routes(service, FeedbackLog(service.store.folder)),
+        suggestions(service),
+        exports(service),
+        *([library(service, settings)] if settings.allow_upload else []),
+        *([mcp_tools().mcp_route(service, settings)] if settings.mcp else []),
+    ):
+        app.include_router(page, include_in_schema=False)
+    app.mount("/docs/swagger", swagger_ui())
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
+    app.router.routes.append(UnknownPath(app, ("/api", "/v1", "/chat/", "/docs/")))
     gr.mount_gradio_app(
         app,
         chat(),
@@ -103,11 +121,17 @@ def mcp_tools() -> ModuleType:
     return mcp
 
 
-def _warming(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _request_id(given: str) -> str:
+    """A request's own id if it is safe in logs, or else a new one."""
+    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else uuid.uuid4().hex
+
+
+def _warming(service: Service, max_answers: int) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Loads the model beside the first page views rather than in the first question."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens += max_answers  # others go on beside those who wait
         warming = asyncio.create_task(asyncio.to_thread(service.warm))
         yield
         await warming

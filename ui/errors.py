@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from rag.errors import FormatError, InputError, LockedError, PathError, YoujuError
 
@@ -17,10 +22,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """An error with its HTTP status and a code that programs can tell apart."""
+    """An error with its HTTP status, a code that programs can tell apart, and headers of the response."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        self.status, self.code, self.message = status, code, message
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status, self.code, self.message, self.headers = status, code, message, headers
         super().__init__(message)
 
 
@@ -46,7 +53,7 @@ def described(error: Exception) -> tuple[int, dict[str, Any]]:
         case YoujuError():
             status, code, message = 503, "unavailable", str(error)
         case _:
-            _LOG.error("unforeseen", exc_info=error)
+            _LOG.error("unforeseen, request %s", correlation_id.get(), exc_info=error)
             status, code = 500, "internal"
             message = "服务内部出错，已记入日志，请再试一次 (internal error, see the log)"
     readable = message.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be sent
@@ -58,13 +65,35 @@ _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: 
 Told = Callable[[Exception], tuple[int, dict[str, Any]]]  # status and body for an error
 
 
-def answer_errors(app: FastAPI, told: Told = described) -> None:
-    """Let every error of ``app`` be answered as JSON, in the shape that ``told`` gives it."""
+def answer_errors(app: FastAPI, shapes: Mapping[str, Told] = MappingProxyType({})) -> None:
+    """Let every error of ``app`` be answered as JSON: under a path of ``shapes`` as told there, else as ``described``."""
 
     def answer(request: Request, error: Exception) -> Response:
+        path = get_route_path(request.scope)
+        told = next((shape for prefix, shape in shapes.items() if path.startswith(prefix)), described)
         status, content = told(error)
-        headers = error.headers if isinstance(error, HTTPException) else None
+        headers = dict(getattr(error, "headers", None) or {})
+        if status == 500:  # answered outside of the middleware that adds it
+            headers["X-Request-Id"] = correlation_id.get() or ""
         return JSONResponse(content, status_code=status, headers=headers)
 
     for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
         app.add_exception_handler(kind, answer)
+
+
+class UnknownPath(BaseRoute):
+    """Answers what no route before it takes, under the given paths: 404, or 405 where other methods are known."""
+
+    def __init__(self, app: FastAPI, prefixes: tuple[str, ...]) -> None:
+        self._app, self._prefixes = app, prefixes
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        taken = scope["type"] == "http" and get_route_path(scope).startswith(self._prefixes)
+        return (Match.FULL if taken else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for route in self._app.routes[: self._app.routes.index(self)]:
+            if route.matches(scope)[0] is Match.PARTIAL:
+                await route.handle(scope, receive, send)  # answers 405 and names the methods
+                return
+        raise ApiError(404, "not_found", "没有这个地址，接口见 /docs (no such path: see /docs)")

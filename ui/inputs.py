@@ -52,7 +52,9 @@ class CitedIn(PlaceIn):
 class AskIn(BaseModel):
     """A question, the earlier turns and citations, and the articles and places it is restricted to."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"question": "护理员的入职奖励是多少？"}]}
+    )
     question: Text
     history: list[TurnIn] = Field(default_factory=list, max_length=MAX_TURNS)
     articles: list[Number | tuple[Text, Number]] = Field(default_factory=list, max_length=1_000)

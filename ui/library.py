@@ -239,4 +239,4 @@ def _result(report: ingest.IngestReport) -> dict[str, Any]:
 
 
 def _stream(events: Iterator[Told]) -> Response:
-    return event_stream(sse(number, name, data) for number, (name, data) in enumerate(events, 1))
+    return event_stream(sse(number, *event) for number, event in enumerate(events, 1))

@@ -17,24 +17,29 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from rag.config import Settings
 from rag.records import Answer, AnswerSentence, Citation, Done, Event, Question, Turn
-from ui.errors import ApiError, answer_errors, described
+from ui import schemas
+from ui.errors import ApiError, described
 from ui.inputs import MAX_TURN, MAX_TURNS, Text, check_length
-from ui.limits import LimitedBody
+from ui.limits import MAX_BODY, limited_route
+from ui.openapi import CHUNKS, openai_failures
+from ui.rates import Rates, limited_rate
 from ui.report import UNSUPPORTED
 from ui.service import Service
-from ui.streams import event_stream
+from ui.streams import event_stream, whole
 
 MODEL = "youju"
 LISTED = "\n\n引用 Citations\n"  # between an answer and the list of its citations
@@ -78,6 +83,13 @@ class StreamOptionsIn(BaseModel):
 class ChatIn(BaseModel):
     """A conversation whose last user message is to be answered. Other parameters are accepted and ignored."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"model": MODEL, "messages": [{"role": "user", "content": "护理员的入职奖励是多少？"}]}
+            ]
+        }
+    )
     model: Text
     messages: list[MessageIn] = Field(min_length=1, max_length=MAX_TURNS + 1)
     stream: bool | None = None
@@ -88,37 +100,53 @@ class ChatIn(BaseModel):
     response_format: Any = None
 
 
-def openai_compatible(service: Service, max_question: int) -> FastAPI:
-    """The application that is mounted at ``/v1``."""
-    app = FastAPI(title="有据 Youju: OpenAI-compatible", docs_url=None, redoc_url=None)
-    app.add_middleware(LimitedBody, told=_told)
-    answer_errors(app, _told)
+def openai_compatible(service: Service, settings: Settings, rates: Rates) -> APIRouter:
+    """The routes under ``/v1``, whose errors ``openai_error`` shapes."""
+    router = APIRouter(
+        prefix="/v1",
+        tags=["openai"],
+        route_class=limited_route(MAX_BODY),
+        responses=openai_failures(401, 403),
+    )
     model = {"id": MODEL, "object": "model", "created": int(time.time()), "owned_by": MODEL}
 
-    @app.get("/models")
+    @router.get("/models", summary="模型 Models", responses={200: {"model": schemas.Models}})
     def models() -> Response:
         """The one model."""
         return JSONResponse({"object": "list", "data": [model]})
 
-    @app.get("/models/{name}")
+    @router.get(
+        "/models/{name}",
+        summary="一个模型 A model",
+        responses={200: {"model": schemas.Model}, **openai_failures(404)},
+    )
     def model_named(name: str) -> Response:
         """The model by its name."""
         _check_model(name)
         return JSONResponse(model)
 
-    @app.post("/chat/completions")
-    def completions(body: ChatIn, request: Request) -> Response:
-        """An answer as a chat completion, or with ``stream`` as chunks of one."""
-        question = _question(body, max_question)
-        page = request.scope["app_root_path"] + "/"
-        if not body.stream:
-            return JSONResponse(_completion(service.ask(question), page))
+    @router.post(
+        "/chat/completions",
+        summary="对话 Chat completion",
+        dependencies=[Depends(limited_rate(rates, settings.rate))],
+        responses={
+            200: {"model": schemas.ChatCompletion, "content": CHUNKS},
+            **openai_failures(400, 404, 413, 429, 503),
+        },
+    )
+    async def completions(body: ChatIn, request: Request) -> Response:
+        """An answer as a chat completion, or with `stream` as chunks of one."""
+        question = _question(body, settings.max_question)
+        page = request.scope.get("root_path", "") + "/"
         events = service.stream(question)
-        first = next(events)  # a question that cannot be used fails here, with a status of its own
+        if not body.stream:
+            return JSONResponse(_completion(await whole(events, request), page))
+        # A question that cannot be used fails at the first event, with a status of its own.
+        first = await run_in_threadpool(next, events)
         usage = bool(body.stream_options and body.stream_options.include_usage)
         return event_stream(_streamed(chained([first], events), page, usage))
 
-    return app
+    return router
 
 
 # --- The question ------------------------------------------------------------------------------------
@@ -258,7 +286,7 @@ def _completion(answer: Answer, page: str) -> dict[str, Any]:
     }
 
 
-def _streamed(events: Iterator[Event], page: str, usage: bool) -> Iterator[str]:
+def _streamed(events: Iterator[Event], page: str, usage: bool) -> Generator[str, None, None]:
     """The answer as chunks, sentence by sentence once it stands; what fails on the way is the last thing said.
 
     A client joins what it is sent and takes nothing back, while the chain may discard a language model's draft as late
@@ -276,7 +304,7 @@ def _streamed(events: Iterator[Event], page: str, usage: bool) -> Iterator[str]:
             yield _data({**head, "choices": [], "usage": USAGE})
         yield "data: [DONE]\n\n"
     except Exception as error:  # the status is sent already: the stream itself says it
-        yield _data(_told(error)[1])
+        yield _data(openai_error(error)[1])
 
 
 def _chunks(head: dict[str, Any], answer: Answer, page: str) -> Iterator[str]:
@@ -303,7 +331,7 @@ def _data(content: dict[str, Any]) -> str:
 # --- Errors ------------------------------------------------------------------------------------------
 
 
-def _told(error: Exception) -> tuple[int, dict[str, Any]]:
+def openai_error(error: Exception) -> tuple[int, dict[str, Any]]:
     """Status and body for an error as OpenAI has them, which answers 400 to what ``/api`` answers 422."""
     status, content = described(error)
     return 400 if status == 422 else status, {

@@ -11,6 +11,7 @@ from rag.records import Answer, Done, Event, Passage, Question
 from rag.store import Store, StoredArticle
 from ui.logs import log_answer
 from ui.metrics import Metrics
+from ui.slots import Slots
 
 
 class Answering(Protocol):
@@ -32,8 +33,16 @@ class Answering(Protocol):
 class Service:
     """Answers questions for all views, from any number of threads: the chain itself computes for one at a time."""
 
-    def __init__(self, chain: Answering, metrics: Metrics | None = None, log_questions: bool = False) -> None:
+    def __init__(
+        self,
+        chain: Answering,
+        max_answers: int = 64,
+        metrics: Metrics | None = None,
+        log_questions: bool = False,
+    ) -> None:
+        """``max_answers``: how many are made or waited for at once; ``log_questions``: the log holds their text."""
         self._chain = chain
+        self._slots = Slots(max_answers)
         self.metrics = metrics or Metrics()
         self._log_questions = log_questions
 
@@ -48,10 +57,14 @@ class Service:
         return self._chain.encoder
 
     def stream(self, question: Question) -> Iterator[Event]:
-        """The chain's events. Raises InputError before the first one where the question cannot be used."""
+        """The chain's events. Closing it stops the work.
+
+        Raises before the first one: InputError where the question cannot be used, ApiError 503 where too many answers
+        are being made.
+        """
         counting = self.metrics.counting()
         try:
-            with counting:
+            with counting, self._slots.taken():
                 for event in self._chain.stream(question):
                     counting.see(event)
                     yield event
@@ -66,8 +79,9 @@ class Service:
         raise RuntimeError("the chain ended without an answer")
 
     def search(self, text: str, limit: int) -> list[Passage]:
-        """Retrieval alone, best first."""
-        return list(self._chain.search(text, limit=limit))
+        """Retrieval alone, best first. Raises ApiError 503 where too many answers are being made."""
+        with self._slots.taken():
+            return list(self._chain.search(text, limit=limit))
 
     def warm(self) -> None:
         """Let the chain load what it loads on first use, so that no reader waits for it."""
