@@ -19,7 +19,7 @@ from rag.config import Settings
 from rag.errors import YoujuError
 from rag.records import Document, Question, Span
 from ui import schemas
-from ui.errors import ApiError
+from ui.errors import ApiError, is_under
 from ui.inputs import AskIn, check_length, checked_span, document_named, question_of
 from ui.limits import MAX_BODY, limited_route
 from ui.openapi import STREAM, failures
@@ -190,11 +190,11 @@ def _place(service: Service, document: Document, span: Span, context: int) -> di
 class Counted:
     """Middleware that counts requests under the given paths by route and status."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, prefixes: tuple[str, ...]) -> None:
-        self._app, self._metrics, self._prefixes = app, metrics, prefixes
+    def __init__(self, app: ASGIApp, metrics: Metrics, folders: tuple[str, ...]) -> None:
+        self._app, self._metrics, self._folders = app, metrics, folders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not get_route_path(scope).startswith(self._prefixes):
+        if scope["type"] != "http" or not self._counts(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
 
@@ -209,3 +209,6 @@ class Counted:
             await send(message)
 
         await self._app(scope, receive, counted)
+
+    def _counts(self, path: str) -> bool:
+        return any(is_under(path, folder) for folder in self._folders)

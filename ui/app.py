@@ -55,11 +55,11 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
     folder = static_folder()
     files = sorted(path.name for path in STATIC.iterdir() if path.suffix in (".css", ".js"))
     app.add_middleware(EarlyLinks, addresses=[f"{folder}/{name}" for name in files])
-    app.add_middleware(Counted, metrics=service.metrics, prefixes=("/api/", "/v1/"))
+    app.add_middleware(Counted, metrics=service.metrics, folders=("/api", "/v1"))
     app.add_middleware(
         CorrelationIdMiddleware, header_name="X-Request-Id", validator=None, transformer=_request_id
     )
-    answer_errors(app, {"/v1/": openai_error})
+    answer_errors(app, {"/v1": openai_error})
     app.include_router(api(service, settings, rates))
     app.include_router(openai_compatible(service, settings, rates))
     app.include_router(operation(service))
@@ -75,7 +75,7 @@ def create_app(settings: Settings, chain: Answering | None = None) -> FastAPI:
         app.include_router(page, include_in_schema=False)
     app.mount("/docs/swagger", swagger_ui())
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
-    app.router.routes.append(UnknownPath(app, ("/api", "/v1", "/chat/", "/docs/")))
+    app.router.routes.append(UnknownPath(app.routes, ("/api", "/v1", "/chat", "/docs")))
     gr.mount_gradio_app(
         app,
         chat(),
