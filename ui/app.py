@@ -74,7 +74,7 @@ def create_app(
     )
     app.add_middleware(Observed, metrics=service.metrics)
     app.state.stopping = stopping
-    answer_errors(app, {"/v1/": openai_error})
+    answer_errors(app, {"/v1": openai_error})
     app.include_router(api(service, settings, rates))
     app.include_router(openai_compatible(service, settings, rates))
     app.include_router(operation(service, stopping))
@@ -91,7 +91,7 @@ def create_app(
         app.include_router(page, include_in_schema=False)
     app.mount("/docs/swagger", swagger_ui())
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
-    app.router.routes.append(UnknownPath(app, ("/api", "/v1", "/chat/", "/docs/")))
+    app.router.routes.append(UnknownPath(app.routes, ("/api", "/v1", "/chat", "/docs")))
     gr.mount_gradio_app(
         app,
         chat(),
