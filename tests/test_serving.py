@@ -123,7 +123,7 @@ def test_an_answer_in_mid_stream_is_delivered_whole_and_the_server_ends(kb: Path
             assert next(lines).startswith("id: ")
             server.process.send_signal(signal.SIGTERM)
             until(lambda: server.get("/readyz").status_code == 503)
-            assert server.get("/readyz").json() == {"status": "stopping"}
+            assert server.get("/readyz").json()["status"] == "stopping"
             assert server.get("/healthz").status_code == 200
             refused = server.ask()
             assert refused.status_code == 503
