@@ -353,7 +353,7 @@ def mcp(kb: Kb = None) -> None:
 
     tools = mcp_tools().tools
     configure(settings.log_format)
-    service = Service(open_chain(settings), log_questions=settings.log_questions)
+    service = Service(open_chain(settings), settings.max_answers, log_questions=settings.log_questions)
     tools(service, settings.max_question).run("stdio")
 
 

@@ -142,8 +142,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def test_each_request_and_each_answer_is_a_line(client: TestClient, lines: pytest.LogCaptureFixture) -> None:
-    client.post("/api/ask", json={"question": QUESTION})
+    response = client.post("/api/ask", json={"question": QUESTION})
     answer, request = logged(lines)
+    assert answer["request_id"] == request["request_id"] == response.headers["x-request-id"]
     assert answer["message"] == "answer"
     assert (answer["state"], answer["engine"], answer["refused"]) == ("answered", "extractive", False)
     assert answer["citations"] == 1
@@ -170,8 +171,9 @@ def test_nothing_that_a_reader_wrote_is_logged(
     client.post("/api/ask", json={"question": QUESTION, "stream": True}, headers=SECRETS)
     client.get("/api/search", params={"q": QUESTION}, headers=SECRETS)
     client.get(f"/api/source/{NAME}?start=0&end=3", headers=SECRETS)
-    written = "\n".join(form.format(record) for record in lines.records if record.name == "youju")
-    assert written.count("request") == 4
+    own = [record for record in lines.records if record.name == "youju"]
+    assert [record.getMessage() for record in own].count("request") == 4
+    written = "\n".join(map(form.format, own))
     for secret in (QUESTION, "数字乡村", answer["answer"][:8], "sk-secret", "secret-cookie", NAME):
         assert secret not in written
 

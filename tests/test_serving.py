@@ -120,10 +120,10 @@ def stream(server: Server, question: str = QUESTION) -> Iterator[Iterator[str]]:
 def test_an_answer_in_mid_stream_is_delivered_whole_and_the_server_ends(kb: Path, tmp_path: Path) -> None:
     with served(kb, tmp_path, gated=True) as server:
         with stream(server) as lines:
-            assert next(lines) == "id: 1"
+            assert next(lines).startswith("id: ")
             server.process.send_signal(signal.SIGTERM)
             until(lambda: server.get("/readyz").status_code == 503)
-            assert server.get("/readyz").json() == {"status": "stopping"}
+            assert server.get("/readyz").json()["status"] == "stopping"
             assert server.get("/healthz").status_code == 200
             refused = server.ask()
             assert refused.status_code == 503
@@ -146,14 +146,14 @@ def test_an_idle_server_ends_at_once_although_connections_are_open(kb: Path, tmp
 
 def test_an_answer_that_takes_too_long_does_not_hold_the_server(kb: Path, tmp_path: Path) -> None:
     with served(kb, tmp_path, gated=True, stop_timeout=1) as server, stream(server) as lines:
-        assert next(lines) == "id: 1"
+        assert next(lines).startswith("id: ")
         server.process.send_signal(signal.SIGTERM)
         assert server.ended() == 0
 
 
 def test_a_second_signal_ends_it_at_once(kb: Path, tmp_path: Path) -> None:
     with served(kb, tmp_path, gated=True) as server, stream(server) as lines:
-        assert next(lines) == "id: 1"
+        assert next(lines).startswith("id: ")
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/readyz").status_code == 503)
         server.process.send_signal(signal.SIGTERM)
@@ -196,19 +196,18 @@ def test_clients_that_go_in_mid_stream_leave_nothing_behind(kb: Path, tmp_path: 
         server.gate.touch()
         server.ask()
         open_before, threads_before = sockets(server), threads(server)
-        for _ in range(3):
-            server.gate.unlink()
-            gone = [opened(server, QUESTION) for _ in range(8)]
-            until(lambda: server.metric("youju_answers_running") == 8)
-            for connection in gone:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset
-                connection.close()
-            server.gate.touch()
-            until(lambda: server.metric("youju_answers_running") == 0)
+        server.gate.unlink()
+        gone = [opened(server, QUESTION) for _ in range(8)]
+        until(lambda: server.metric("youju_answers_running") == 8)
+        for connection in gone:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset
+            connection.close()
+        server.gate.touch()
+        until(lambda: server.metric("youju_answers_running") == 0)  # once nobody has gone on with them
         assert server.metric("youju_answers_waiting") == 0
         until(lambda: sockets(server) <= open_before)
-        assert threads(server) <= threads_before + 10  # of the pool, which the next ones use again
-        assert server.metric('youju_answers_total{state="cancelled"}') > 0
+        until(lambda: threads(server) <= threads_before + 10)  # of the pool, which the next ones use again
+        assert server.metric('youju_answers_total{state="cancelled"}') == 8
         assert server.ask().json()["citations"]
 
 
@@ -263,7 +262,7 @@ def test_workers_finish_their_answers_and_end_with_their_parent(kb: Path, tmp_pa
     with served(kb, tmp_path, gated=True, workers=2) as server:
         workers = children(server.process)
         with stream(server) as lines:
-            assert next(lines) == "id: 1"
+            assert next(lines).startswith("id: ")
             server.process.kill()
             server.process.wait()
             server.gate.touch()

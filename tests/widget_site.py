@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import html
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from fakes_ui import FakeChain
-from fastapi import FastAPI, Header
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from running import free_port, running
-from starlette.middleware.cors import CORSMiddleware
 
 import ui
-from rag.records import Retrieved
-from ui.configurator import configurator
-from ui.errors import ApiError, answer_errors
-from ui.inputs import AskIn, CitedIn, TurnIn, checked_span, document_named, question_of
-from ui.service import Service
-from ui.streams import event_stream, server_sent
+from rag.config import Settings
+from ui.access import AccessStore
+from ui.app import create_app
+from ui.sites import Sites
 
 WIDGET = Path(ui.__file__).parent / "widget" / "widget.js"
 AROUND = 1_200  # characters on each side of a source's span
@@ -32,90 +27,15 @@ SITE, OTHER_SITE = "site_abcdefgh12345678", "site_ABCDEFGH87654321"
 TITLE, OTHER_TITLE = "青禾县文件问答", "另一个站点"
 
 
-class SessionIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    site: str
-
-
-class WidgetAskIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    question: str
-    history: list[TurnIn] = []
-    cited: list[CitedIn] = []
-
-
 def widget_server(chain: FakeChain, allowed: list[str]) -> FastAPI:
-    """The endpoints that the widget speaks to, for two sites of the same origins."""
-    service = Service(chain)
-    tokens: dict[str, str] = {}
-    app = FastAPI()
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=allowed,
-        allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "last-event-id"],
-        expose_headers=["retry-after"],
-    )
-    answer_errors(app)
-
-    def check(origin: str, authorization: str) -> None:
-        made_for = tokens.get(authorization.removeprefix("Bearer "))
-        if made_for is None or origin not in ("", made_for):  # none with GET to a page's own origin
-            raise ApiError(401, "session_invalid", "会话已结束 (the session has ended)")
-
-    app.include_router(configurator())
-
-    @app.get("/widget.js")
-    def script() -> Response:
-        return FileResponse(WIDGET, headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"})
-
-    @app.post("/widget/session")
-    def session(body: SessionIn, origin: Annotated[str, Header()] = "") -> Response:
-        titles = {SITE: TITLE, OTHER_SITE: OTHER_TITLE}
-        if body.site not in titles or origin not in allowed:
-            raise ApiError(403, "origin_refused", "这个来源没有获准 (this origin is not allowed)")
-        token = secrets.token_urlsafe(16)
-        tokens[token] = origin
-        told = {"title": titles[body.site], "examples": service.examples(2)}
-        return JSONResponse({"token": token, "expires_in": 600, **told})
-
-    @app.post("/widget/ask")
-    def ask(
-        body: WidgetAskIn, origin: Annotated[str, Header()] = "", authorization: Annotated[str, Header()] = ""
-    ) -> Response:
-        check(origin, authorization)
-        events = service.stream(question_of(AskIn(**body.model_dump()), service, MAX_QUESTION))
-        told = (event for event in events if not isinstance(event, Retrieved))
-        return event_stream(server_sent(told))
-
-    @app.get("/widget/source")
-    def source(
-        document: str,
-        start: int,
-        end: int,
-        origin: Annotated[str, Header()] = "",
-        authorization: Annotated[str, Header()] = "",
-    ) -> Response:
-        check(origin, authorization)
-        found = document_named(service, document)
-        span = checked_span(found, start, end)
-        stored = service.article_at(document, start)
-        assert stored
-        article = stored.article
-        place = {
-            "document": document,
-            "title": article.title,
-            "category": article.category,
-            "section": [part.label for part in article.path_at(start)],
-            "start": start,
-            "end": end,
-            "before": found.text[max(article.start, span.start - AROUND) : span.start],
-            "text": found.text[span.start : span.end],
-            "after": found.text[span.end : min(article.end, span.end + AROUND)],
-        }
-        return JSONResponse(place)
-
-    return app
+    """The application with two sites of the same origins, their ids known beforehand."""
+    access = AccessStore(chain.store.folder)
+    for name, key, title in (("one", SITE, TITLE), ("two", OTHER_SITE, OTHER_TITLE)):
+        Sites(access).put(name, allowed, title=title)
+        with access.writing() as connection:
+            connection.execute("UPDATE sites SET id = ? WHERE name = ?", (key, name))
+    often = {name: "1000/minute" for name in ("widget_per_session", "widget_per_address", "widget_sessions")}
+    return create_app(Settings(kb=chain.store.folder, max_question=MAX_QUESTION, **often), chain)
 
 
 @dataclass

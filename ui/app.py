@@ -67,8 +67,8 @@ def create_app(
         from rag.chain import open_chain
 
         chain = open_chain(settings)
+    service = Service(chain, settings.max_answers, Metrics(shared_metrics), settings.log_questions)
     rates, stopping = Rates(), Stopping()
-    service = Service(chain, Metrics(shared_metrics), settings.max_answers, settings.log_questions)
     app = FastAPI(
         title="有据 Youju",
         docs_url=None,

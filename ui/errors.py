@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -70,7 +70,7 @@ def answer_errors(app: FastAPI, shapes: Mapping[str, Told] = MappingProxyType({}
 
     def answer(request: Request, error: Exception) -> Response:
         path = get_route_path(request.scope)
-        told = next((shape for prefix, shape in shapes.items() if path.startswith(prefix)), described)
+        told = next((shape for folder, shape in shapes.items() if is_under(path, folder)), described)
         status, content = told(error)
         headers = dict(getattr(error, "headers", None) or {})
         if status == 500:  # answered outside of the middleware that adds it
@@ -82,18 +82,27 @@ def answer_errors(app: FastAPI, shapes: Mapping[str, Told] = MappingProxyType({}
 
 
 class UnknownPath(BaseRoute):
-    """Answers what no route before it takes, under the given paths: 404, or 405 where other methods are known."""
+    """Takes what the routes before it do not: other methods (405), and what else is under the given paths (404)."""
 
-    def __init__(self, app: FastAPI, prefixes: tuple[str, ...]) -> None:
-        self._app, self._prefixes = app, prefixes
+    def __init__(self, routes: Sequence[BaseRoute], folders: tuple[str, ...]) -> None:
+        self._routes, self._folders = tuple(routes), folders
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        taken = scope["type"] == "http" and get_route_path(scope).startswith(self._prefixes)
-        return (Match.FULL if taken else Match.NONE), {}
+        path = get_route_path(scope)
+        taken = any(is_under(path, folder) for folder in self._folders) or self._known(scope)
+        return (Match.FULL if scope["type"] == "http" and taken else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        for route in self._app.routes[: self._app.routes.index(self)]:
-            if route.matches(scope)[0] is Match.PARTIAL:
-                await route.handle(scope, receive, send)  # answers 405 and names the methods
-                return
+        if route := self._known(scope):
+            await route.handle(scope, receive, send)  # answers 405 and names the methods
+            return
         raise ApiError(404, "not_found", "没有这个地址，接口见 /docs (no such path: see /docs)")
+
+    def _known(self, scope: Scope) -> BaseRoute | None:
+        """The route of this path, for other methods."""
+        return next((route for route in self._routes if route.matches(scope)[0] is Match.PARTIAL), None)
+
+
+def is_under(path: str, folder: str) -> bool:
+    """Whether a path is ``folder`` or in it."""
+    return path == folder or path.startswith(f"{folder}/")

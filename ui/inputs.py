@@ -60,7 +60,7 @@ class AskIn(BaseModel):
     articles: list[Number | tuple[Text, Number]] = Field(default_factory=list, max_length=1_000)
     within: list[PlaceIn] = Field(default_factory=list, max_length=1_000)
     cited: list[CitedIn] = Field(default_factory=list, max_length=500)
-    stream: bool = False
+    stream: bool = Field(default=False, strict=True)
 
 
 def document_named(service: Service, name: str) -> Document:

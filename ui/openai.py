@@ -70,7 +70,9 @@ class MessageIn(BaseModel):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[list[PartIn] | None, BeforeValidator(_as_parts)] = None
+    content: Annotated[
+        list[PartIn] | None, BeforeValidator(_as_parts, json_schema_input_type=str | list[PartIn] | None)
+    ] = None
     tool_calls: Any = None
 
 

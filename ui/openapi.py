@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from ui import schemas
 from ui.schemas import ANSWER, Error, OpenAIError
 
 VERSION = "1"
@@ -97,7 +98,7 @@ def openai_failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: _failure(
             status,
             OpenAIError,
-            {"type": "invalid_request_error" if status < 500 else "server_error", "param": None},
+            {"type": "invalid_request_error" if status < 500 else "server_error", "param": "messages"},
         )
         for status in statuses
     }
@@ -119,15 +120,10 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _without_unsent(
-                get_openapi(
-                    title=app.title,
-                    version=VERSION,
-                    description=DESCRIPTION,
-                    tags=TAGS,
-                    routes=app.routes,
-                )
+            made = get_openapi(
+                title=app.title, version=VERSION, description=DESCRIPTION, tags=TAGS, routes=app.routes
             )
+            app.openapi_schema = _with_nulls(_without_unsent(made))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -135,14 +131,22 @@ def describe(app: FastAPI) -> None:
 
 def _without_unsent(described: dict[str, Any]) -> dict[str, Any]:
     """FastAPI's own error of invalid requests is never sent."""
-    schemas = described["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
+        described["components"]["schemas"].pop(name, None)
     for path in described["paths"].values():
         for operation in path.values():
             responses = operation["responses"]
             if "HTTPValidationError" in json.dumps(responses.get("422", {})):
                 del responses["422"]
+    return described
+
+
+def _with_nulls(described: dict[str, Any]) -> dict[str, Any]:
+    """The models' own examples: FastAPI leaves out what is null in them."""
+    for name, schema in described["components"]["schemas"].items():
+        model = getattr(schemas, name, None)
+        if model is not None and "examples" in schema:
+            schema.update(model.model_config["json_schema_extra"])
     return described
 
 

@@ -10,7 +10,7 @@ from rag.errors import YoujuError
 from ui import schemas
 from ui.metrics import CONTENT_TYPE
 from ui.service import Service
-from ui.stopping import Stopping
+from ui.stopping import STOPPING, Stopping
 
 
 def operation(service: Service, stopping: Stopping) -> APIRouter:
@@ -31,7 +31,7 @@ def operation(service: Service, stopping: Stopping) -> APIRouter:
     async def readyz() -> Response:
         """The knowledge base can be read, and the server goes on."""
         if stopping.asked:
-            return JSONResponse({"status": "stopping"}, status_code=503)
+            return JSONResponse({"status": "stopping", "reason": STOPPING}, status_code=503)
         try:
             documents = await to_thread.run_sync(service.store.documents, limiter=own)
         except YoujuError as error:

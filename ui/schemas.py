@@ -221,11 +221,11 @@ class Ready(BaseModel):
 
 
 class Unavailable(BaseModel):
-    """知识库不可用，或服务正在停止 The knowledge base cannot be read, or the server stops."""
+    """知识库不可用，或服务正在停止 The knowledge base cannot be read, or the server is stopping."""
 
     model_config = shown({"status": "unavailable", "reason": "知识库读不出来 (damaged)"})
     status: Literal["unavailable", "stopping"]
-    reason: str | None = None
+    reason: str
 
 
 class ErrorBody(BaseModel):

@@ -36,11 +36,11 @@ class Service:
     def __init__(
         self,
         chain: Answering,
-        metrics: Metrics | None = None,
         max_answers: int = 64,
+        metrics: Metrics | None = None,
         log_questions: bool = False,
     ) -> None:
-        """``max_answers``: how many are made or waited for at once."""
+        """``max_answers``: how many are made or waited for at once; ``log_questions``: the log holds their text."""
         self._chain = chain
         self._slots = Slots(max_answers)
         self.metrics = metrics or Metrics()

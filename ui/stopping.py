@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ui.proxy import path_within
 
+STOPPING = "服务正在停止，请稍后再试 (the server is stopping, try again later)"
 RETRY_AFTER = 10  # seconds until another server, or this one's successor, is likely to be there
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
 _ENDLESS = "/gradio_api/heartbeat/"  # Gradio's streams, which end when the reader leaves the page

@@ -173,8 +173,8 @@ class _Kept:
 class Streams:
     """The streams of one process, kept for a bounded time. Safe to share between threads."""
 
-    def __init__(self, grace: float = GRACE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._grace, self._clock = grace, clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}  # oldest first
 
@@ -226,9 +226,9 @@ class Streams:
         with self._lock:
             kept.readers -= 1
             if not kept.readers:
-                kept.until = self._clock() + (KEPT_FOR if over else self._grace)
+                kept.until = self._clock() + (KEPT_FOR if over else GRACE)
         if not over:
-            timer = threading.Timer(self._grace, self._forget)
+            timer = threading.Timer(GRACE, self._forget)
             timer.daemon = True
             timer.start()
 
