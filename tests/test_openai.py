@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -437,25 +435,6 @@ def test_the_client_knows_the_errors(client: OpenAI) -> None:
 
 
 # --- The documentation -----------------------------------------------------------------------------
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-
-
-@pytest.mark.parametrize("code", blocks("python"))
-def test_the_documented_programs_run(site: Site, capsys: pytest.CaptureFixture[str], code: str) -> None:
-    exec(code.replace("http://127.0.0.1:7860", site.url), {})
-    assert capsys.readouterr().out.strip()
-
-
-@pytest.mark.parametrize("command", blocks("sh"))
-def test_the_documented_commands_run(site: Site, command: str) -> None:
-    command = command.replace("http://127.0.0.1:7860", site.url)
-    done = subprocess.run(["bash", "-euc", command], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    events = re.findall(r"^data: (\{.*\})$", done.stdout, re.MULTILINE)
-    assert all("error" not in json.loads(text) for text in events or [done.stdout])
 
 
 def test_the_documented_places_are_there(client: OpenAI) -> None:

@@ -25,16 +25,21 @@ from ui.errors import ApiError
 from ui.streams import Stream, Streams, told
 
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
-ENDLESS, HELD = "没完没了", "且慢"  # questions whose answer never ends, and whose answer waits to be let go
-SENTENCE = AnswerSentence(
-    "这一句说了又说。" * 4_000, (), "supported"
-)  # some of them fill every buffer on the way
+ENDLESS, FLOOD = (
+    "没完没了",
+    "滔滔不绝",
+)  # questions whose answer never ends, the second one's in long sentences
+HELD = "且慢"  # a question whose answer waits to be let go
+SENTENCES = {
+    ENDLESS: AnswerSentence("这一句说了又说。", (), "supported"),
+    FLOOD: AnswerSentence("这一句说了又说。" * 40_000, (), "supported"),  # a few fill every buffer on the way
+}
 GRACE = 0.5  # seconds
 
 
 @dataclass
 class Endless(FakeChain):
-    """Answers one question without end, and notes when it is stopped; holds another one."""
+    """Answers some questions without end, and notes when it is stopped; holds another one."""
 
     said: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -45,7 +50,7 @@ class Endless(FakeChain):
         if question.text == HELD:
             self.held.release()
             assert self.let_go.wait(60)
-        if question.text != ENDLESS:
+        if question.text not in SENTENCES:
             yield from super().stream(question)
             return
         self.asked.append(question)
@@ -55,13 +60,13 @@ class Endless(FakeChain):
             while True:
                 time.sleep(0.01)
                 self.said += 1
-                yield Said(SENTENCE)
+                yield Said(SENTENCES[question.text])
         finally:
             self.stopped.set()
 
     def waited(self) -> bool:
         """Whether it is stopped soon, and says nothing afterwards."""
-        stopped, said = self.stopped.wait(10), self.said
+        stopped, said = self.stopped.wait(30), self.said
         time.sleep(0.1)
         return stopped and self.said == said
 
@@ -117,7 +122,7 @@ def is_free(site: Site) -> bool:
 
 
 def soon(what: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         if what():
             return True
@@ -219,7 +224,7 @@ def test_what_cannot_be_gone_on_with_stops_at_once(
 
 
 def test_a_reader_who_accepts_nothing_is_given_up(site: Site, chain: Endless) -> None:
-    body = json.dumps({"question": ENDLESS, "stream": True}).encode()
+    body = json.dumps({"question": FLOOD, "stream": True}).encode()
     address = urlsplit(site.url)
     with socket.create_connection((address.hostname, address.port)) as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
