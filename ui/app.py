@@ -93,7 +93,7 @@ def create_app(
     app.add_middleware(SafeHeaders)
     app.add_middleware(UnderPath, root_path=settings.root_path)  # the outermost: the others go by its paths
     app.state.stopping = stopping
-    answer_errors(app, {"/v1/": openai_error, "/widget/": widget_error})
+    answer_errors(app, {"/v1": openai_error, "/widget": widget_error})
     app.include_router(api(service, settings, rates))
     app.include_router(openai_compatible(service, settings, rates))
     app.include_router(operation(service, stopping))
@@ -113,7 +113,7 @@ def create_app(
         app.include_router(page, include_in_schema=False)
     app.mount("/docs/swagger", swagger_ui())
     app.mount(f"/{folder}", StaticFiles(directory=STATIC))
-    app.router.routes.append(UnknownPath(app, ("/api", "/v1", "/chat/", "/docs/", "/widget")))
+    app.router.routes.append(UnknownPath(app.routes, ("/api", "/v1", "/chat", "/docs", "/widget")))
     gr.mount_gradio_app(
         app,
         chat(),
