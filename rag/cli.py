@@ -39,12 +39,10 @@ def main() -> None:
     """Entry point of ``youju``."""
     from eval.cli import app as evaluation  # of the command line alone: rag does without eval
     from eval.cli import feedback
+    from ui.cli import keys, sites
 
-    app.add_typer(evaluation)
-    from ui.cli import keys
-
-    app.add_typer(feedback)
-    app.add_typer(keys)
+    for commands in (evaluation, feedback, keys, sites):
+        app.add_typer(commands)
     app()
 
 
@@ -56,13 +54,13 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except YoujuError as error:
-            _complain(str(error))
+            complain(str(error))
             raise typer.Exit(2) from None
 
     return wrapped
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
     # Not by typer.echo: while a progress bar is shown, sys.stderr stands for a stream that prints above it.
     print("youju: " + " ".join(message.splitlines()), file=sys.stderr)
 
@@ -108,7 +106,7 @@ def ingest(
     with terminal.progress_bars() as show:
         report = run(paths, _settings(kb=kb), progress=show)
     if json:
-        _print_json(report.as_json())
+        print_json(report.as_json())
     else:
         terminal.print_report(report)
 
@@ -136,7 +134,7 @@ def documents(kb: Kb = None, json: Json = False) -> None:
     with Store.open(_settings(kb=kb).kb) as store:
         found = store.documents()
     if json:
-        _print_json([document.as_json() for document in found])
+        print_json([document.as_json() for document in found])
     else:
         terminal.print_documents(found)
 
@@ -152,7 +150,7 @@ def articles(kb: Kb = None, json: Json = False) -> None:
         store.require_documents()
         found = store.articles()
     if json:
-        _print_json([article.as_json() for article in found])
+        print_json([article.as_json() for article in found])
     else:
         terminal.print_articles(found)
 
@@ -180,7 +178,7 @@ def doctor(kb: Kb = None, json: Json = False) -> None:
         if not json:
             terminal.print_finding(finding)
     if json:
-        _print_json([finding.as_json() for finding in found])
+        print_json([finding.as_json() for finding in found])
     if not all(finding.ok for finding in found):
         raise typer.Exit(1)
 
@@ -204,7 +202,7 @@ def search(
 
     passages = open_chain(settings).search(printable(question), limit)
     if json:
-        _print_json({"passages": [passage.as_json() for passage in passages]})
+        print_json({"passages": [passage.as_json() for passage in passages]})
     else:
         terminal.print_passages(passages)
 
@@ -247,14 +245,14 @@ def ask(
         raise QuestionError(
             "没有问题 (no question)", 'youju ask "问题" 或 youju ask --batch IN.jsonl --out OUT.jsonl'
         )
-    asked = Question(printable(question), articles=tuple(_article(value) for value in article or ()))
+    asked = Question(printable(question), articles=tuple(parse_article(value) for value in article or ()))
     settings = _ready(kb)
     from rag import terminal
     from rag.chain import open_chain
 
     chain = open_chain(settings)
     if json:
-        _print_json(chain.invoke(asked).as_json())
+        print_json(chain.invoke(asked).as_json())
     else:
         terminal.print_events(chain.stream(asked))
 
@@ -338,7 +336,7 @@ def _check_access(settings: Settings) -> None:
             f"在 {settings.host} 上别的机器也能访问, 而知识库还没有密钥 (other machines reach it, and there is no key)",
             "youju keys add 名称, 或 --no-keys 允许任何人使用 (add a key, or let everybody in with --no-keys)",
         )
-    _complain("警告: 任何能访问本机的人都可使用, 不要密钥 (warning: open to whoever reaches this machine)")
+    complain("警告: 任何能访问本机的人都可使用, 不要密钥 (warning: open to whoever reaches this machine)")
 
 
 @app.command()
@@ -363,7 +361,7 @@ def _ask_batch(source: Path, target: Path, settings: Settings) -> None:
     from rag.terminal import progress_bar
 
     def bad_row(line: int, problem: str) -> None:
-        _complain(f"{source} 第 {line} 行 (line {line}): {problem}")
+        complain(f"{source} 第 {line} 行 (line {line}): {problem}")
 
     with progress_bar("answer") as show:
         counts = answer_all(source, target, open_chain(settings), bad_row, show)
@@ -372,90 +370,13 @@ def _ask_batch(source: Path, target: Path, settings: Settings) -> None:
         raise typer.Exit(2)
 
 
-def _article(value: str) -> int | tuple[str, int]:
+def parse_article(value: str) -> int | tuple[str, int]:
     document, _, number = value.rpartition(":")
     if not number.isascii() or not number.isdigit():
         raise QuestionError(
             f"文章编号不对 (bad article): {value}", "写编号或 文档:编号, 见 youju articles (see the list)"
         )
     return (document, int(number)) if document else int(number)
-
-
-# -- sites --------------------------------------------------------------------------------------------------
-
-sites = typer.Typer(
-    help="哪些网站的页面可以嵌入组件。The sites whose pages may hold the widget.", no_args_is_help=True
-)
-app.add_typer(sites, name="sites")
-
-
-@sites.command("add")
-@one_line_errors
-def add_site(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="名称, 已有的就更新 (an existing one is updated)")
-    ],
-    origin: Annotated[
-        list[str],
-        typer.Option("--origin", metavar="ORIGIN", help="来源, 如 https://portal.example (repeatable)"),
-    ],
-    article: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--article", metavar="N", help="只答这篇: 编号或 文档:编号 (only this article; repeatable)"
-        ),
-    ] = None,
-    title: Annotated[str, typer.Option("--title", help="组件的标题 (the widget's title)")] = "",
-    kb: Kb = None,
-    json: Json = False,
-) -> None:
-    """登记网站, 印出编号和嵌入代码; 立即生效。Add or update a site; prints its id and the snippet."""
-    settings = _settings(kb=kb)
-    from rag.store import Store
-    from ui.access import AccessStore
-    from ui.sites import Sites, articles_named, is_plain
-
-    with Store.open(settings.kb) as store:
-        listed = articles_named([_article(value) for value in article], store) if article else None
-    site = Sites(AccessStore(settings.kb)).put(name, origin, listed, title)
-    for plain in filter(is_plain, site.origins):
-        _complain(f"{plain} 的页面可在途中被改动, 宜用 https (pages over http can be changed on their way)")
-    if json:
-        _print_json({**site.as_json(), "snippet": site.snippet})
-    else:
-        typer.echo(f"{site.id}\n{site.snippet}")
-        typer.echo("HOST 换成浏览器访问本服务的地址 (HOST: where browsers reach this server)", err=True)
-
-
-@sites.command("list")
-@one_line_errors
-def list_sites(kb: Kb = None, json: Json = False) -> None:
-    """列出网站。List the sites."""
-    from ui.access import AccessStore
-    from ui.sites import Sites
-
-    found = Sites(AccessStore(_settings(kb=kb).kb)).all()
-    if json:
-        _print_json([site.as_json() for site in found])
-        return
-    for site in found:
-        articles = (
-            "全部文章 (all articles)" if site.articles is None else f"{len(site.articles)} 篇 (articles)"
-        )
-        typer.echo(f"{site.id}  {site.name}  {' '.join(site.origins)}  {articles}")
-
-
-@sites.command("remove")
-@one_line_errors
-def remove_site(
-    site: Annotated[str, typer.Argument(metavar="ID", help="网站编号 (id of a site)")], kb: Kb = None
-) -> None:
-    """移除网站; 它的会话立即失效。Remove a site; its sessions end at once."""
-    from ui.access import AccessStore
-    from ui.sites import Sites
-
-    removed = Sites(AccessStore(_settings(kb=kb).kb)).remove(site)
-    typer.echo(f"已移除 (removed): {removed.name} {removed.id}")
 
 
 # -- settings -----------------------------------------------------------------------------------------------
@@ -506,7 +427,7 @@ def _listen(host: str, port: int) -> Any:
         ) from None
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """JSON on stdout, in UTF-8 whatever the terminal's encoding."""
     from json import dumps
 

@@ -11,9 +11,9 @@ import pytest
 from fakes_ui import NAME, fake_chain
 from typer.testing import CliRunner, Result
 
-from rag.cli import app
 from rag.errors import ConfigError, QuestionError
 from ui.access import FILE, AccessStore
+from ui.cli import sites
 from ui.sessions import SESSION_SECONDS, TICKET_SECONDS, Sessions
 from ui.sites import Sites, articles_named, checked_origin, is_plain
 
@@ -174,7 +174,7 @@ def kb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["sites", *arguments])
+    return CliRunner().invoke(sites, arguments)
 
 
 def test_the_command_line_adds_lists_and_removes(kb: Path) -> None:
