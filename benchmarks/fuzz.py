@@ -1,7 +1,7 @@
 """Asks a running server what its OpenAPI description allows, and what it does not, by schemathesis.
 
     youju serve --port 7860
-    python benchmarks/fuzz.py --url http://127.0.0.1:7860 --examples 600
+    python benchmarks/fuzz.py --url http://127.0.0.1:7860 --examples 800
 
 Fails on an answer 5xx, on one outside the description, and on an invalid request that is accepted.
 """
@@ -31,12 +31,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--url", default="http://127.0.0.1:7860", help="the server")
-    parser.add_argument("--examples", type=int, default=600, help="requests for each operation")
+    parser.add_argument("--examples", type=int, default=800, help="requests for each operation")
     parser.add_argument("--seed", type=int, default=8, help="the same requests again")
     given = parser.parse_args()
     program = str(Path(sys.executable).with_name("schemathesis"))
     command = [
         program,
+        "--config-file",
+        str(Path(__file__).with_name("schemathesis.toml")),
         "run",
         f"{given.url}/openapi.json",
         f"--seed={given.seed}",

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import limits.storage.memory
 import limits.strategies
 import pytest
+from fakes_ui import fake_chain
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
 
 import ui.rates
+from rag.config import Settings, read_settings
+from rag.errors import ConfigError
+from ui.app import create_app
 from ui.errors import ApiError
-from ui.rates import Rates
+from ui.rates import Rates, subject
 
 
 @pytest.fixture
@@ -60,3 +67,69 @@ def test_many_at_once_are_counted_exactly(clock: SimpleNamespace) -> None:
     with ThreadPoolExecutor(16) as pool:
         refused = list(pool.map(lambda _: refusal(rates, "a", "100/minute"), range(400)))
     assert sum(error is None for error in refused) == 100
+
+
+def request(host: str | None, key: str | None = None) -> Request:
+    scope: dict[str, Any] = {
+        "type": "http",
+        "client": host and (host, 1),
+        "state": {"key": key} if key else {},
+    }
+    return Request(scope)
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "expected"),
+    [
+        ("203.0.113.9", None, "address 203.0.113.9"),
+        ("203.0.113.9", "portal", "key portal"),
+        ("127.0.0.1", "portal", "key portal"),
+        ("127.0.0.1", None, None),
+        ("127.8.8.8", None, None),
+        ("::1", None, None),
+        ("::ffff:127.0.0.1", None, None),
+        ("::ffff:203.0.113.9", None, "address 203.0.113.9"),
+        ("2001:db8:1:2:aaaa::1", None, "address 2001:db8:1:2::/64"),
+        ("2001:db8:1:2:bbbb::2", None, "address 2001:db8:1:2::/64"),
+        ("fe80::1%eth0", None, "address fe80::/64"),
+        ("unknown", None, "address unknown"),
+        (None, None, None),  # over a socket of this machine
+    ],
+)
+def test_who_asks_is_a_key_or_an_address(host: str | None, key: str | None, expected: str | None) -> None:
+    assert subject(request(host, key)) == expected
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    kb = tmp_path_factory.mktemp("kb")
+    return create_app(Settings(kb=kb, rate="3/hour"), fake_chain(kb))
+
+
+def test_an_address_that_asks_too_often_is_told_and_others_are_not(app: FastAPI) -> None:
+    chat = {"model": "youju", "messages": [{"role": "user", "content": "示范村？"}]}
+    with TestClient(app, client=("203.0.113.9", 1)) as often:
+        assert often.post("/api/ask", json={"question": "示范村？"}).status_code == 200
+        assert often.post("/v1/chat/completions", json=chat).status_code == 200
+        assert often.get("/api/search", params={"q": "示范村？"}).status_code == 200
+        for response in (
+            often.post("/api/ask", json={"question": "示范村？", "stream": True}),
+            often.post("/v1/chat/completions", json=chat),
+            often.get("/api/search", params={"q": "示范村？"}),
+        ):
+            assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_requests")
+            assert 0 < int(response.headers["Retry-After"]) <= 3600
+        assert often.get("/api/articles").status_code == 200  # reading is not asking
+    with TestClient(app, client=("203.0.113.10", 1)) as other:
+        assert other.post("/api/ask", json={"question": "示范村？"}).status_code == 200
+
+
+def test_this_machine_is_not_limited(app: FastAPI) -> None:
+    with TestClient(app, client=("127.0.0.1", 1)) as own:
+        assert {own.get("/api/search", params={"q": "示范村？"}).status_code for _ in range(20)} == {200}
+
+
+@pytest.mark.parametrize("rate", ["", "many", "0/minute", "60", "60/fortnight", "-1/minute"])
+def test_a_rate_that_cannot_be_read_is_an_error_of_the_settings(rate: str) -> None:
+    with pytest.raises(ConfigError, match="YOUJU_RATE"):
+        read_settings(rate=rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from rag.records import Citation, Document, Question, Span, Turn
 from rag.store import StoredArticle
@@ -49,18 +49,22 @@ class CitedIn(PlaceIn):
     n: Number
 
 
+_EXAMPLE = "护理员的入职奖励是多少？"
+
+
 class AskIn(BaseModel):
     """A question, the earlier turns and citations, and the articles and places it is restricted to."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"question": "护理员的入职奖励是多少？"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"question": _EXAMPLE}, {"question": _EXAMPLE, "stream": True}]},
     )
     question: Text
     history: list[TurnIn] = Field(default_factory=list, max_length=MAX_TURNS)
     articles: list[Number | tuple[Text, Number]] = Field(default_factory=list, max_length=1_000)
     within: list[PlaceIn] = Field(default_factory=list, max_length=1_000)
     cited: list[CitedIn] = Field(default_factory=list, max_length=500)
-    stream: bool = Field(default=False, strict=True)
+    stream: StrictBool = False
 
 
 def document_named(service: Service, name: str) -> Document:

@@ -27,7 +27,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
 
 from rag.config import Settings
 from rag.records import Answer, AnswerSentence, Citation, Done, Event, Question, Turn
@@ -79,24 +79,24 @@ class MessageIn(BaseModel):
 class StreamOptionsIn(BaseModel):
     """How a stream is wanted."""
 
-    include_usage: bool | None = None
+    include_usage: StrictBool | None = None
+
+
+_EXAMPLE: dict[str, Any] = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "护理员的入职奖励是多少？"}],
+}
 
 
 class ChatIn(BaseModel):
     """A conversation whose last user message is to be answered. Other parameters are accepted and ignored."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"model": MODEL, "messages": [{"role": "user", "content": "护理员的入职奖励是多少？"}]}
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE, {**_EXAMPLE, "stream": True}]})
     model: Text
     messages: list[MessageIn] = Field(min_length=1, max_length=MAX_TURNS + 1)
-    stream: bool | None = None
+    stream: StrictBool | None = None
     stream_options: StreamOptionsIn | None = None
-    n: int | None = None
+    n: StrictInt | None = None
     tools: Any = None
     functions: Any = None
     response_format: Any = None

@@ -11,9 +11,10 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 
 from ui import schemas
-from ui.schemas import ANSWER, Error, OpenAIError
+from ui.schemas import Answer, Citation, Error, OpenAIError, Passage, Sentence
 
 VERSION = "1"
 DESCRIPTION = """\
@@ -52,37 +53,52 @@ _RETRY = {
     "Retry-After": {"description": "秒 Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
 }
 
-_EVENTS = (
-    ("retrieved", {"retrieved": ANSWER["retrieved"]}),
-    ("citation", ANSWER["citations"][0]),  # type: ignore[index]
-    ("sentence", ANSWER["sentences"][0]),  # type: ignore[index]
-    ("done", ANSWER),
-)
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a server-sent event; ``data`` is that of the JSON in it."""
+    return {
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {
+            "id": {"type": "string"},
+            "event": {"type": "string", "const": name},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+        },
+    }
+
+
+def _fields(**types: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": types, "required": list(types)}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+# Before OpenAPI 3.2, the schema of a stream is that of each event in it.
 STREAM = {
     "text/event-stream": {
         "schema": {
-            "type": "string",
-            "description": "事件 Events: `retrieved` {retrieved: Passage[]}, `citation` Citation, `sentence` Sentence, "
-            "`discarded` {reason}（之前的句子作废 what was said is void）, 最后 at last `done` Answer 或 or `error` "
-            "{error: {code, message}}。`id` 是“流.序号” is the stream, a dot and a number。",
-        },
-        "example": "".join(
-            f"id: 2Bv9-kQxT0aLw7Zd.{number}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
-            for number, (name, data) in enumerate(_EVENTS, 1)
-        ),
+            "description": "`id` 是“流.序号”；最后是 `done` 或 `error`；`discarded`：之前的句子作废 "
+            "*`id` is the stream, a dot and a number; `done` or `error` is the last; `discarded`: what was said is void*",
+            "oneOf": [
+                _event("retrieved", _fields(retrieved={"type": "array", "items": _ref(Passage)})),
+                _event("citation", _ref(Citation)),
+                _event("sentence", _ref(Sentence)),
+                _event("discarded", _fields(reason={"type": "string"})),
+                _event("done", _ref(Answer)),
+                _event("error", _ref(Error)),
+            ],
+        }
     }
 }
-
 CHUNKS = {
     "text/event-stream": {
         "schema": {
-            "type": "string",
-            "description": "`chat.completion.chunk`，一句一段，最后一段带 `annotations` 和 `youju`，末行 `data: [DONE]` "
-            "a sentence each, the last with both; then `[DONE]`.",
-        },
-        "example": 'data: {"id": "chatcmpl-5d2f", "object": "chat.completion.chunk", "created": 1790000000, '
-        '"model": "youju", "choices": [{"index": 0, "delta": {"content": "…"}, "logprobs": null, '
-        '"finish_reason": null}]}\n\ndata: [DONE]\n\n',
+            "description": "`data` 是 `chat.completion.chunk`，一句一个，最后一个带 `annotations` 和 `youju`，再是 `[DONE]` "
+            "*a `chat.completion.chunk` for each sentence, the last with both; then `[DONE]`*",
+            **_fields(data={"type": "string"}),
+        }
     }
 }
 

@@ -85,7 +85,7 @@ class Service:
 
     def warm(self) -> None:
         """Let the chain load what it loads on first use, so that no reader waits for it."""
-        self.search("预热", 1)
+        self._chain.search("预热", limit=1)
 
     def examples(self, n: int, articles: Collection[tuple[str, int]] | None = None) -> list[str]:
         """Questions that the documents answer; from some ``articles`` alone, each a document and a number."""
