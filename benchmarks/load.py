@@ -72,13 +72,14 @@ def main() -> None:
     where.add_argument("--kb", type=Path)
     where.add_argument("--url")
     parser.add_argument("--cases", type=Path, required=True)
+    parser.add_argument("--questions", type=int, help="only so many (default: all)")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--bare", action="store_true", help="and the endpoint that only embeds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    questions = read_questions(options.cases)
+    questions = read_questions(options.cases)[: options.questions]
     found: dict[str, Any] = {}
     begun = os.getloadavg()[0]
     if options.url:
