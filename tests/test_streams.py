@@ -53,8 +53,8 @@ class Endless(FakeChain):
         if question.text not in SENTENCES:
             yield from super().stream(question)
             return
-        self.asked.append(question)
         self.stopped.clear()
+        self.asked.append(question)
         try:
             yield Retrieved(())
             while True:
@@ -225,11 +225,12 @@ def test_what_cannot_be_gone_on_with_stops_at_once(
 
 def test_a_reader_who_accepts_nothing_is_given_up(site: Site, chain: Endless) -> None:
     body = json.dumps({"question": FLOOD, "stream": True}).encode()
-    address = urlsplit(site.url)
+    address, before = urlsplit(site.url), len(chain.asked)
     with socket.create_connection((address.hostname, address.port)) as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         head = f"POST /api/ask HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         reader.sendall(head.encode() + b"\r\n\r\n" + body)
+        assert soon(lambda: len(chain.asked) > before)
         assert chain.waited()
         assert is_free(site)
 
