@@ -25,6 +25,7 @@ DESCRIPTION = """\
   *Errors, also 404 for an unknown path and 405 for another method.*
 - 每个响应都有 `X-Request-Id`，日志里也记着它；请求带来的会沿用（至多 64 个字母、数字、`.`、`_`、`-`）。
   *Every response carries it, and so does the log; a request's own is kept.*
+- 知识库有密钥时，要 `Authorization: Bearer yj_…`。*Where the knowledge base has keys, one is needed.*
 - 位置按 Unicode 字符数，从 0 起，不含末位。*Places count code points from 0, the end excluded.*
 """
 TAGS = [
@@ -35,7 +36,7 @@ TAGS = [
 
 _FAILURES = {
     400: ("请求体不是 JSON The body is no JSON", "bad_json", "请求不合要求 (invalid request)"),
-    401: ("需要密钥 A key is needed", "key_required", "需要密钥 (a key is needed)"),
+    401: ("需要密钥 A key is needed", "unauthorized", "需要密钥 (a key is needed)"),
     403: ("密钥没有这个权限 The key has no such scope", "forbidden", "密钥没有这个权限 (not allowed)"),
     404: ("没有 There is none", "unknown_article", "没有这篇文章 (no such article)"),
     409: ("编号属于另一个问题 Another question's id", "other_stream", "属于另一个问题 (another question's)"),
@@ -49,6 +50,7 @@ _FAILURES = {
     ),
     503: ("太忙或暂不可用，`Retry-After` 秒后再试 Busy or unavailable", "busy", "正在回答的问题太多 (busy)"),
 }
+_KEY = {"key": {"type": "http", "scheme": "bearer", "description": "youju keys add"}}
 _RETRY = {
     "Retry-After": {"description": "秒 Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
 }
@@ -139,6 +141,8 @@ def describe(app: FastAPI) -> None:
             made = get_openapi(
                 title=app.title, version=VERSION, description=DESCRIPTION, tags=TAGS, routes=app.routes
             )
+            made["components"]["securitySchemes"] = _KEY
+            made["security"] = [{}, {"key": []}]  # a server without keys asks for none
             app.openapi_schema = _with_nulls(_without_unsent(made))
         return app.openapi_schema
 
