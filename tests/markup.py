@@ -23,7 +23,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {name: value or "" for name, value in attrs}
         self.tags.append((tag, found))
-        if tag not in ("input", "img", "br"):
+        if tag not in ("input", "img", "br", "meta", "link"):
             self.open.append(".".join([tag, *found.get("class", "").split()]))
             self.attributes.append(found)
 

@@ -446,7 +446,7 @@
       const messages = (text + part.value).replaceAll("\r\n", "\n").split("\n\n");
       text = messages.pop();
       for (const message of messages) {
-        const fields = message.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)).filter(Boolean);
+        const fields = message.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/s)).filter(Boolean);
         const { event, data } = Object.fromEntries(fields.map(([, name, value]) => [name, value]));
         if (data) yield [event, JSON.parse(data)];
       }
