@@ -17,6 +17,7 @@ from ui.app import create_app
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     with TestClient(create_app(Settings(kb=tmp_path), fake_chain(tmp_path)), "http://127.0.0.1") as found:
+        found.get("/")  # after which Gradio takes scripts for another type
         yield found
 
 

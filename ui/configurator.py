@@ -20,20 +20,20 @@ def configurator() -> APIRouter:
 
     @router.get("/configure")
     def page() -> Response:
-        return _file("configure.html")
+        return _file("configure.html", "text/html")
 
     @router.get("/configure.js")
     def script() -> Response:
-        return _file("configure.js")
+        return _file("configure.js", "text/javascript")
 
     @router.get("/configure.css")
     def styles() -> Response:
-        return _file("configure.css")
+        return _file("configure.css", "text/css")
 
     return router
 
 
-def _file(name: str) -> Response:
-    return FileResponse(
-        FILES / name, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
-    )
+def _file(name: str, media_type: str) -> Response:
+    # Named, as Gradio's page changes what this process takes a script's type to be.
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    return FileResponse(FILES / name, media_type=media_type, headers=headers)
