@@ -166,7 +166,7 @@ def test_a_second_signal_ends_it_at_once(kb: Path, tmp_path: Path) -> None:
 def opened(server: Server, question: str, buffer: int = 0) -> socket.socket:
     """A connection on which an answer has begun."""
     body = json.dumps({"question": question, "stream": True}).encode()
-    head = f"POST /api/ask HTTP/1.1\r\nHost: youju\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST /api/ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     connection = socket.socket()
     if buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
