@@ -33,6 +33,7 @@ LISTING = "村级网格员、田间课堂、返乡青年"  # answered by three i
 UNKNOWN = "火星移民"
 ASKED: list[Any] = [{"role": "user", "content": QUESTION}]
 TITLE = "《关于加快青禾县数字乡村建设的实施意见》 › 一、总体目标"
+ALONE = {"Connection": "close"}  # a kept connection may be closed by the server just as it is used again
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,19 @@ def chain(site: Site) -> FakeChain:
 
 @pytest.fixture(scope="module")
 def client(site: Site) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{site.url}/v1", api_key="any", max_retries=0) as found:
+    with OpenAI(base_url=f"{site.url}/v1", api_key="any", max_retries=0, default_headers=ALONE) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def langchain(site: Site) -> ChatOpenAI:
     return ChatOpenAI(
-        model="youju", base_url=f"{site.url}/v1", api_key=SecretStr("any"), stream_usage=True, max_retries=0
+        model="youju",
+        base_url=f"{site.url}/v1",
+        api_key=SecretStr("any"),
+        stream_usage=True,
+        max_retries=0,
+        default_headers=ALONE,
     )
 
 

@@ -108,7 +108,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 def test_an_address_that_asks_too_often_is_told_and_others_are_not(app: FastAPI) -> None:
     chat = {"model": "youju", "messages": [{"role": "user", "content": "示范村？"}]}
-    with TestClient(app, client=("203.0.113.9", 1)) as often:
+    with TestClient(app, base_url="http://127.0.0.1", client=("203.0.113.9", 1)) as often:
         assert often.post("/api/ask", json={"question": "示范村？"}).status_code == 200
         assert often.post("/v1/chat/completions", json=chat).status_code == 200
         assert often.get("/api/search", params={"q": "示范村？"}).status_code == 200
@@ -120,12 +120,12 @@ def test_an_address_that_asks_too_often_is_told_and_others_are_not(app: FastAPI)
             assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_requests")
             assert 0 < int(response.headers["Retry-After"]) <= 3600
         assert often.get("/api/articles").status_code == 200  # reading is not asking
-    with TestClient(app, client=("203.0.113.10", 1)) as other:
+    with TestClient(app, base_url="http://127.0.0.1", client=("203.0.113.10", 1)) as other:
         assert other.post("/api/ask", json={"question": "示范村？"}).status_code == 200
 
 
 def test_this_machine_is_not_limited(app: FastAPI) -> None:
-    with TestClient(app, client=("127.0.0.1", 1)) as own:
+    with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as own:
         assert {own.get("/api/search", params={"q": "示范村？"}).status_code for _ in range(20)} == {200}
 
 
