@@ -15,10 +15,11 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rag.errors import YoujuError
-from ui.errors import ApiError, described
+from ui.errors import ApiError, described, is_under
 from ui.keys import Key, Keys
 from ui.keys import Scope as KeyScope
 from ui.logins import Logins
+from ui.openai import openai_error
 from ui.origins import PUBLIC
 from ui.proxy import path_within
 from ui.rates import Rates
@@ -205,7 +206,7 @@ def needed_scope(method: str, path: str) -> KeyScope:
 
 
 def _under(path: str, places: tuple[str, ...]) -> bool:
-    return any(path == place or path.startswith(place + "/") for place in places)
+    return any(is_under(path, place) for place in places)
 
 
 def _shows_pages(connection: HTTPConnection) -> bool:
@@ -224,10 +225,8 @@ def _to_login(scope: Scope) -> Response:
 
 
 def _answer(error: Exception, path: str) -> Response:
-    status, content = described(error)
-    if _under(path, ("/v1",)):  # as OpenAI's clients read it
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        content = {"error": {**content["error"], "type": kind, "param": None}}
+    told = openai_error if is_under(path, "/v1") else described
+    status, content = told(error)
     headers: dict[str, Any] = dict((error.headers or {}) if isinstance(error, ApiError) else {})
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"

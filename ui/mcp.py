@@ -19,13 +19,13 @@ from pydantic import BaseModel, Field
 from rag.config import Settings
 from rag.errors import YoujuError
 from rag.records import Answer, Citation, Passage, Question, Support
+from ui.api import MAX_CONTEXT
 from ui.errors import ApiError
 from ui.inputs import AskIn, check_length, checked_span, document_named, question_of
 from ui.limits import MAX_BODY
 from ui.service import Service
 
 PATH = "/mcp"
-MAX_CONTEXT = 5_000  # characters on each side of a source span
 _INSTRUCTIONS = (
     "有据回答关于一批中文文档的问题, 每句话都注明出处。先用 ask; 要更多原文用 search 和 read_source。"
     "Answers questions about a body of Chinese documents; every sentence is cited. Places are half-open ranges of"
