@@ -99,7 +99,7 @@ def test_an_answer_waits_until_its_first_event_and_runs_until_its_end(chain: Fak
     assert gauges() == (0, 0)
     next(events)
     assert gauges() == (0, 1)
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert gauges() == (0, 0)
     assert 'youju_answers_total{state="cancelled"} 1.0' in service.metrics.text(service.store).decode()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Protocol
 
 from rag.examples import examples, follow_ups
@@ -56,7 +56,7 @@ class Service:
         """What embeds the chain's passages: loaded once for questions and new documents."""
         return self._chain.encoder
 
-    def stream(self, question: Question) -> Iterator[Event]:
+    def stream(self, question: Question) -> Generator[Event, None, None]:
         """The chain's events. Closing it stops the work.
 
         Raises before the first one: InputError where the question cannot be used, ApiError 503 where too many answers

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,13 +70,14 @@ def sse(number: int | str, name: str, data: dict[str, Any]) -> str:
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-async def whole(events: Iterator[Event], request: Request) -> Answer:
+async def whole(events: Generator[Event, None, None], request: Request) -> Answer:
     """The answer that the events end with, unless the client goes away, which stops the work (ApiError 499)."""
-    async for event in iterate_in_threadpool(events):
-        if isinstance(event, Done):
-            return event.answer
-        if await request.is_disconnected():
-            raise ApiError(499, "client_gone", "客户端已断开 (the client is gone)")
+    with closing(events):
+        async for event in iterate_in_threadpool(events):
+            if isinstance(event, Done):
+                return event.answer
+            if await request.is_disconnected():
+                raise ApiError(499, "client_gone", "客户端已断开 (the client is gone)")
     raise RuntimeError("the chain ended without an answer")
 
 
