@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import limits.storage.memory
 import limits.strategies
 import pytest
-from fakes_ui import fake_chain
+from fakes_ui import NAME, fake_chain
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
@@ -122,6 +123,24 @@ def test_an_address_that_asks_too_often_is_told_and_others_are_not(app: FastAPI)
         assert often.get("/api/articles").status_code == 200  # reading is not asking
     with TestClient(app, base_url="http://127.0.0.1", client=("203.0.113.10", 1)) as other:
         assert other.post("/api/ask", json={"question": "示范村？"}).status_code == 200
+
+
+def test_tools_that_ask_count_too(tmp_path: Path) -> None:
+    settings = Settings(kb=tmp_path, rate="2/hour", mcp=True)
+    headers = {"Accept": "application/json", "MCP-Protocol-Version": "2025-06-18"}
+
+    def said(client: TestClient, tool: str, **arguments: Any) -> str:
+        call = {"name": tool, "arguments": arguments}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        return str(client.post("/mcp", json=request, headers=headers).json()["result"]["content"][0]["text"])
+
+    app = create_app(settings, fake_chain(tmp_path))
+    with TestClient(app, base_url="http://127.0.0.1:7860", client=("203.0.113.9", 1)) as often:
+        assert "示范村" in said(often, "ask", question="示范村？")
+        assert "示范村" in said(often, "search", question="示范村？")
+        for tool in ("ask", "search"):
+            assert "提问太频繁" in said(often, tool, question="示范村？")
+        assert "before" in said(often, "read_source", document=NAME, start=0, end=3)  # reading is not asking
 
 
 def test_this_machine_is_not_limited(app: FastAPI) -> None:

@@ -459,6 +459,8 @@ def test_an_unforeseen_failure_tells_nothing(server: Server) -> None:
     response = server.widget().ask(BROKEN)
     assert error(response) == (500, "internal")
     assert "fake breaks" not in response.text
+    assert response.headers["access-control-allow-origin"] == PORTAL  # the page can say what happened
+    assert response.headers["x-request-id"]
 
 
 # --- A site's articles -------------------------------------------------------------------------------

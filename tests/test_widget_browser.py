@@ -344,7 +344,27 @@ def test_offline_keeps_the_question(page: Page, pages: Pages) -> None:
     pages.forgive("ERR_INTERNET_DISCONNECTED")
 
 
-def test_a_stream_that_is_cut_is_no_answer(page: Page, portal: Portal) -> None:
+def test_a_stream_that_is_cut_is_gone_on_with(page: Page, chain: FakeChain) -> None:
+    asked: list[str | None] = []
+
+    def cut(route: Route) -> None:
+        asked.append(route.request.headers.get("last-event-id"))
+        if len(asked) > 1:
+            route.continue_()
+            return
+        response = route.fetch()
+        events = response.text().split("\n\n")
+        route.fulfill(response=response, body="\n\n".join((*events[:2], events[2][:20])))
+
+    page.route("**/widget/ask", cut)
+    questions = len(chain.asked)
+    assert said(ask(page, QUESTION)) == QUOTE
+    assert asked[0] is None and str(asked[1]).endswith(".2")
+    assert (len(asked), len(chain.asked)) == (2, questions + 1)
+    expect(page.locator(".answer .cite")).to_have_count(1)
+
+
+def test_a_stream_that_stays_cut_is_no_answer(page: Page, portal: Portal) -> None:
     cut = 'event: sentence\r\ndata: {"text": "半句。", "citations": [], "support": "supported", "kind": "text"}\r\n\r\n'
     headers = {"Access-Control-Allow-Origin": portal.url, "Content-Type": "text/event-stream"}
     page.route("**/widget/ask", lambda route: route.fulfill(body=cut, headers=headers))
@@ -353,14 +373,17 @@ def test_a_stream_that_is_cut_is_no_answer(page: Page, portal: Portal) -> None:
     expect(failure).to_contain_text("连接中断了")
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["before the answer", "in its midst"])
 def test_a_failure_of_the_server_is_shown(
-    page: Page, chain: FakeChain, monkeypatch: pytest.MonkeyPatch
+    page: Page, pages: Pages, chain: FakeChain, monkeypatch: pytest.MonkeyPatch, begun: bool
 ) -> None:
-    monkeypatch.setattr(chain, "stream", late(chain.stream))
+    if begun:
+        monkeypatch.setattr(chain, "stream", late(chain.stream))
     failure = ask(page, BROKEN, ".failure")
     expect(failure).to_contain_text("服务内部出错")
     failure.locator(".retry").click()
     expect(page.locator(".failure")).to_contain_text("服务内部出错")
+    pages.forgive("status of 500")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def api(service: Service, settings: Settings, rates: Rates) -> APIRouter:
     ) -> Response:
         """The exact characters `[start, end)` of a document, their place, and those around them."""
         found = document_named(service, document)
-        return JSONResponse(_place(service, found, checked_span(found, start, end), context))
+        return JSONResponse(place(service, found, checked_span(found, start, end), context))
 
     @router.get(
         "/search",
@@ -132,7 +132,8 @@ def api(service: Service, settings: Settings, rates: Rates) -> APIRouter:
     return router
 
 
-def _place(service: Service, document: Document, span: Span, context: int) -> dict[str, Any]:
+def place(service: Service, document: Document, span: Span, context: int) -> dict[str, Any]:
+    """The characters of a span, where they stand, and up to ``context`` characters on each side."""
     stored = service.article_at(document.name, span.start)
     section = stored.article.path_at(span.start) if stored else ()
     return {

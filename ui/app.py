@@ -76,6 +76,7 @@ def create_app(
         openapi_url=None,
         lifespan=_warming(service, settings.max_answers),
     )
+    answer_errors(app, {"/v1": openai_error, "/widget": widget_error})
     kept = AccessStore(service.store.folder)
     access, sites = _access(settings, kept, rates), Sites(kept)
     # No other origin may read. Without a policy of the parent's, Gradio would reflect any origin.
@@ -93,7 +94,6 @@ def create_app(
     app.add_middleware(SafeHeaders)
     app.add_middleware(UnderPath, root_path=settings.root_path)  # the outermost: the others go by its paths
     app.state.stopping = stopping
-    answer_errors(app, {"/v1": openai_error, "/widget": widget_error})
     app.include_router(api(service, settings, rates))
     app.include_router(openai_compatible(service, settings, rates))
     app.include_router(operation(service, stopping))
@@ -108,7 +108,7 @@ def create_app(
         configurator(),
         widget(service, settings, sites, Sessions(kept.secret), rates),
         *([library(service, settings)] if settings.allow_upload else []),
-        *([mcp_tools().mcp_route(service, settings)] if settings.mcp else []),
+        *([mcp_tools().mcp_route(service, settings, rates)] if settings.mcp else []),
     ):
         app.include_router(page, include_in_schema=False)
     app.mount("/docs/swagger", swagger_ui())

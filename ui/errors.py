@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.errors import FormatError, InputError, LockedError, PathError, YoujuError
 
@@ -66,19 +66,42 @@ Told = Callable[[Exception], tuple[int, dict[str, Any]]]  # status and body for 
 
 
 def answer_errors(app: FastAPI, shapes: Mapping[str, Told] = MappingProxyType({})) -> None:
-    """Let every error of ``app`` be answered as JSON: under a path of ``shapes`` as told there, else as ``described``."""
+    """Let every error of ``app`` be answered as JSON: under a path of ``shapes`` as told there, else as ``described``.
+
+    To be called before ``app`` is given other middleware: what nobody foresaw is then answered inside of it.
+    """
 
     def answer(request: Request, error: Exception) -> Response:
         path = get_route_path(request.scope)
         told = next((shape for folder, shape in shapes.items() if is_under(path, folder)), described)
         status, content = told(error)
-        headers = dict(getattr(error, "headers", None) or {})
-        if status == 500:  # answered outside of the middleware that adds it
-            headers["X-Request-Id"] = correlation_id.get() or ""
-        return JSONResponse(content, status_code=status, headers=headers)
+        return JSONResponse(content, status_code=status, headers=getattr(error, "headers", None))
 
     for kind in (ApiError, RequestValidationError, HTTPException, YoujuError, Exception):
         app.add_exception_handler(kind, answer)
+    app.add_middleware(_Unforeseen, answer=answer)
+
+
+class _Unforeseen:
+    """Middleware that answers any error; the handler of ``Exception`` itself stands outside of all middleware."""
+
+    def __init__(self, app: ASGIApp, answer: Callable[[Request, Exception], Response]) -> None:
+        self.app, self.answer = app, answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def seen(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, seen)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await self.answer(Request(scope), error)(scope, receive, send)
 
 
 class UnknownPath(BaseRoute):

@@ -98,11 +98,16 @@ def check_own_page(connection: HTTPConnection) -> None:
     host = connection.headers.get("origin", "").partition("://")[2]
     own = site == "same-origin" if site else bool(host) and host == connection.headers.get("host")
     if not own:
-        raise ApiError(
-            403,
-            "foreign_page",
-            "只接受本服务自己的页面发来的请求；若经反向代理访问，请让代理保留 Host (only from its own page)",
-        )
+        raise foreign_page()
+
+
+def foreign_page() -> ApiError:
+    """What another site's page is answered."""
+    return ApiError(
+        403,
+        "foreign_page",
+        "只接受本服务自己的页面发来的请求；若经反向代理访问，请让代理保留 Host (only from its own page)",
+    )
 
 
 class Gate:

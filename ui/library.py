@@ -22,6 +22,7 @@ from rag.config import Settings
 from rag.records import Section
 from rag.store import Store, StoredDocument
 from ui.errors import ApiError
+from ui.gate import foreign_page
 from ui.inputs import Text
 from ui.limits import limited
 from ui.originals import Originals
@@ -119,11 +120,7 @@ def from_own_page(request: Request) -> None:
     origin = request.headers.get("origin")
     foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
     if foreign or PAGE_HEADER not in request.headers:
-        raise ApiError(
-            403,
-            "foreign_page",
-            "只接受本服务自己的页面发来的请求；若经反向代理访问，请让代理保留 Host (only from its own page)",
-        )
+        raise foreign_page()
 
 
 def _sweeping(waiting: Waiting) -> Callable[[Any], AbstractAsyncContextManager[None]]:

@@ -6,12 +6,13 @@ the tools return is described by the models below. Errors that an assistant can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter
-from mcp.server.mcpserver import MCPServer
+from fastapi import APIRouter, Request
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
@@ -19,10 +20,11 @@ from pydantic import BaseModel, Field
 from rag.config import Settings
 from rag.errors import YoujuError
 from rag.records import Answer, Citation, Passage, Question, Support
-from ui.api import MAX_CONTEXT
+from ui.api import MAX_CONTEXT, place
 from ui.errors import ApiError
 from ui.inputs import AskIn, check_length, checked_span, document_named, question_of
 from ui.limits import MAX_BODY
+from ui.rates import Rates, count
 from ui.service import Service
 
 PATH = "/mcp"
@@ -33,6 +35,7 @@ _INSTRUCTIONS = (
 )
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
+Asking = Context[None, Request]
 Text = Annotated[str, Field(description="问题, 中文最好 (the question, best in Chinese)")]
 
 
@@ -92,23 +95,31 @@ class SourceOut(Place):
     after: str
 
 
-def tools(service: Service, max_question: int) -> MCPServer[None]:
-    """The server with its three tools."""
+def tools(
+    service: Service, max_question: int, counting: Callable[[Request], object] | None = None
+) -> MCPServer[None]:
+    """The server with its three tools; ``counting`` is told each request that asks by HTTP, and may refuse it."""
     server: MCPServer[None] = MCPServer(
         "youju", title="有据 Youju", instructions=_INSTRUCTIONS, subscriptions=False
     )
 
+    def counted(context: Asking) -> None:
+        if counting and context.request_context.request:
+            counting(context.request_context.request)
+
     @server.tool(title="检索 Search", annotations=_READS)
-    def search(question: Text, limit: Annotated[int, Field(ge=1, le=50)] = 10) -> Found:
+    def search(question: Text, asking: Asking, limit: Annotated[int, Field(ge=1, le=50)] = 10) -> Found:
         """检索与问题最接近的原文段落 (the passages nearest to a question, best first)."""
         with _tool_errors():
+            counted(asking)
             check_length(question, max_question)
             return Found(passages=[_passage(passage) for passage in service.search(question, limit)])
 
     @server.tool(title="提问 Ask", annotations=_READS)
-    def ask(question: Text) -> AnswerOut:
+    def ask(question: Text, asking: Asking) -> AnswerOut:
         """用文档回答问题, 每句注明出处 (an answer from the documents, every sentence cited)."""
         with _tool_errors():
+            counted(asking)
             return _answer(service.ask(_question(question, service, max_question)))
 
     @server.tool(title="读原文 Read a source", annotations=_READS)
@@ -125,9 +136,11 @@ def tools(service: Service, max_question: int) -> MCPServer[None]:
     return server
 
 
-def mcp_route(service: Service, settings: Settings) -> APIRouter:
+def mcp_route(service: Service, settings: Settings, rates: Rates) -> APIRouter:
     """The tools at ``/mcp``. On a local address, only requests to a local name and from local pages are served."""
-    application = tools(service, settings.max_question).streamable_http_app(
+
+    counting = partial(count, rates=rates, limit=settings.rate)
+    application = tools(service, settings.max_question, counting).streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=True,
         json_response=True,
@@ -181,18 +194,9 @@ def _citation(citation: Citation) -> CitationOut:
 
 def _source(service: Service, name: str, start: int, end: int, context: int) -> SourceOut:
     document = document_named(service, name)
-    span = checked_span(document, start, end)
-    stored = service.article_at(name, start)
-    return SourceOut(
-        document=name,
-        article=stored.article.title if stored else "",
-        section=[part.label for part in stored.article.path_at(start)] if stored else [],
-        start=span.start,
-        end=span.end,
-        before=document.text[max(0, start - context) : start],
-        text=document.text[span.start : span.end],
-        after=document.text[end : end + context],
-    )
+    found = place(service, document, checked_span(document, start, end), context)
+    title = found["article"]["title"] if found["article"] else ""
+    return SourceOut(**{**found, "article": title})
 
 
 @contextmanager

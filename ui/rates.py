@@ -68,12 +68,17 @@ def subject(request: Request) -> str | None:
     return None if local else f"address {address}"
 
 
+def count(request: Request, rates: Rates, limit: str) -> None:
+    """Count a request against ``limit`` for whoever sent it. Raises ApiError 429."""
+    asking = subject(request)
+    if asking is not None:
+        rates.hit(asking, limit)
+
+
 def limited_rate(rates: Rates, limit: str) -> Callable[[Request], Awaitable[None]]:
     """A dependency that counts a request against ``limit``. Raises ApiError 429."""
 
-    async def count(request: Request) -> None:
-        asking = subject(request)
-        if asking is not None:
-            rates.hit(asking, limit)
+    async def counted(request: Request) -> None:
+        count(request, rates, limit)
 
-    return count
+    return counted

@@ -330,15 +330,24 @@
     }
   }
 
+  const RESUMED_AFTER = [0, 1000, 3000]; // milliseconds; the server keeps a cut stream for ten seconds
+
   const failureOf = (error, words) =>
     error instanceof Failure ? error : new Failure("failed", words.failed(error.name));
 
-  const posted = (body, signal) => ({
+  const posted = (body, signal, headers = {}) => ({
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...headers },
     body: JSON.stringify(body),
     signal,
   });
+
+  /** Resolves after some milliseconds, or as soon as `signal` is aborted. */
+  const pause = (milliseconds, signal) =>
+    new Promise((resolve) => {
+      setTimeout(resolve, milliseconds);
+      signal.addEventListener("abort", resolve, { once: true });
+    });
 
   /** One site of one server. The token of its session is kept in memory alone. */
   class Server {
@@ -361,17 +370,27 @@
       return this.#session;
     }
 
-    /** The events of an answer: pairs of name and data. A stream that is cut off is a Failure. */
+    /** The events of an answer: pairs of name and data. A stream that is cut is gone on with; if it stays cut: Failure. */
     async *ask(body, signal) {
-      const response = await this.#authorised("widget/ask", posted(body, signal));
-      try {
-        for await (const [name, data] of eventsOf(response.body)) {
-          if (name === "error") throw new Failure("failed", data.error.message);
-          yield [name, data];
-          if (name === "done") return;
+      let last = ""; // the id of the last event that came
+      for (const wait of RESUMED_AFTER) {
+        if (wait) await pause(wait, signal);
+        signal.throwIfAborted();
+        const headers = last ? { "Last-Event-ID": last } : {};
+        const response = await this.#authorised("widget/ask", posted(body, signal, headers)).catch((error) => {
+          if (!last || error.name === "AbortError") throw error;
+        });
+        try {
+          for await (const { id, event, data } of eventsOf(response?.body)) {
+            if (event === "error") throw new Failure("failed", data.error.message);
+            last = id;
+            yield [event, data];
+            if (event === "done") return;
+          }
+        } catch (error) {
+          if (error instanceof Failure || error.name === "AbortError") throw error;
         }
-      } catch (error) {
-        if (error instanceof Failure || error.name === "AbortError") throw error;
+        if (!last) break;
       }
       throw new Failure("offline", this.words.cut);
     }
@@ -438,8 +457,9 @@
     headers: { ...options.headers, Authorization: `Bearer ${token}` },
   });
 
-  /** Server-sent events as pairs of name and data. */
+  /** Server-sent events: `{id, event, data}`. */
   async function* eventsOf(body) {
+    if (!body) return;
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -447,8 +467,8 @@
       text = messages.pop();
       for (const message of messages) {
         const fields = message.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/s)).filter(Boolean);
-        const { event, data } = Object.fromEntries(fields.map(([, name, value]) => [name, value]));
-        if (data) yield [event, JSON.parse(data)];
+        const { id, event, data } = Object.fromEntries(fields.map(([, name, value]) => [name, value]));
+        if (data) yield { id, event, data: JSON.parse(data) };
       }
     }
   }
