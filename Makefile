@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PORT ?= 7860
+JOBS ?= 2
 DOCS ?=
 
 VENV := .venv
@@ -32,12 +33,13 @@ chat: setup
 	$(BIN)/youju ingest $(CHAT_DOCS) --kb $(CHAT_KB)
 	$(BIN)/youju serve --kb $(CHAT_KB) --port $(PORT)
 
+# Each of JOBS processes runs whole files, with one thread for arithmetic: more would wait for each other.
 test: setup $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/oxlint --deny-warnings ui eval
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) .youju build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

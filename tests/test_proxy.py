@@ -24,15 +24,18 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
+from widget_site import portal
 
 from rag.config import Settings, read_settings
 from rag.errors import ConfigError
 from ui.access import AccessStore
 from ui.app import create_app
 from ui.keys import Keys
+from ui.sites import Sites
 
 ROOT = "/youju"
 DOCS = Path(__file__).parent.parent / "docs" / "operations.md"
+QUOTE = "到2027年，全县行政村5G覆盖率达到98%，建成数字乡村示范村36个。"
 LISTING = "村级网格员、田间课堂、返乡青年"  # answered by three items
 HTML = {"Accept": "text/html"}
 
@@ -234,15 +237,38 @@ def test_a_reader_logs_in_asks_follows_a_citation_and_logs_out(proxied: Proxied,
     page.get_by_role("button", name="登录").click()
     expect(page).to_have_url(f"{proxied.url}/")
     found = ask(page, QUESTION, ".answer.answered")
-    assert follow(page, found.locator("a.cite").first) == (
-        "到2027年，全县行政村5G覆盖率达到98%，建成数字乡村示范村36个。"
-    )
+    assert follow(page, found.locator("a.cite").first) == QUOTE
     page.get_by_role("button", name="退出").click()
     expect(page).to_have_url(f"{proxied.url}/login")
     assert context.cookies() == []
     page.goto(f"{proxied.url}/")
     expect(page.get_by_label("密钥")).to_be_focused()
     context.close()
+
+
+@pytest.mark.browser
+def test_the_widget_answers_and_shows_its_source(proxied: Proxied, browser: Browser) -> None:
+    port = free_port()
+    site = Sites(AccessStore(proxied.chain.store.folder)).put(f"portal {port}", [f"http://localhost:{port}"])
+    page = browser.new_page(locale="zh-CN", reduced_motion="reduce")
+    with portal(proxied.url, port) as pages:
+        page.goto(pages.page({"site": site.id, "mode": "inline", "target": "main"}))
+        page.locator("textarea").fill(QUESTION)
+        page.locator("textarea").press("Enter")
+        page.locator(".answer .cite").first.click(timeout=60_000)
+        expect(page.locator("mark.evidence")).to_have_text(QUOTE)
+        page.close()
+
+
+@pytest.mark.browser
+def test_the_description_of_the_interface_opens(proxied: Proxied, browser: Browser) -> None:
+    page = browser.new_context(extra_http_headers=proxied.headers).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{proxied.url}/docs")
+    page.locator("#description .opblock-summary-path").first.wait_for(timeout=60_000)
+    page.context.close()
+    assert [url for url in asked if not url.startswith((f"{proxied.url}/", "data:"))] == []
 
 
 @pytest.mark.browser

@@ -64,8 +64,9 @@ class Portal:
     @property
     def policy(self) -> str:
         """What the page allows: the widget's script, its requests, nothing inline, no text made markup."""
+        own = "/".join(self.youju.split("/", 3)[:3])
         return (
-            f"default-src 'none'; script-src {self.youju}; connect-src {self.youju}; style-src 'self'; "
+            f"default-src 'none'; script-src {own}; connect-src {own}; style-src 'self'; "
             "img-src data:; require-trusted-types-for 'script'; trusted-types 'none'"
         )
 
