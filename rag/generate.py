@@ -134,6 +134,9 @@ _OPEN_MARK = re.compile(r"[ \t]*(?:[\[［【][^\]］】\n]{0,24})?\Z")
 _BULLET = re.compile(
     r"\s*(?:[-*•·]\s+|\d{1,2}\s*[.、)）]\s*(?!\d)|[（(]\d{1,2}[）)]\s*|[一二三四五六七八九十]{1,2}、\s*)"
 )
+_PREAMBLE = re.compile(  # says what the citation shows
+    r"^(?:根据|依据|按照?|从)(?:以上|上述|上面|所给|给出|提供)?的?(?:证据|材料|资料|信息|文档|文件|原文)(?:中?可知|来看|显示)?[,，:：]\s*"
+)
 _IMAGE, _LINK = re.compile(r"!\[[^\]]*\]\([^)]*\)?"), re.compile(r"\[([^\]]*)\]\([^)]*\)?")
 _TAG, _EMPHASIS = re.compile(r"</?[a-zA-Z!][^>]*>?"), re.compile(r"\*\*|__|`+|^\s*#+\s*", re.MULTILINE)
 _REFUSES = re.compile(
@@ -196,6 +199,7 @@ def _draft(raw: str) -> Draft | None:
     if bullet:
         text = text[bullet.end() :]
     text = re.sub(r"\s+([.,;:!?])", r"\1", " ".join(text.split()))
+    text = _PREAMBLE.sub("", text) or text
     if not re.search(r"\w", text):
         return None
     return Draft(text, tuple(dict.fromkeys(cited)), "item" if bullet else "text")

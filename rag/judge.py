@@ -39,7 +39,7 @@ def shortcoming(
     held = [s for s in said if s.citations and not s.text.rstrip().endswith(("？", "?"))]
     text = " ".join(s.text for s in held)
     stands = sum(len(s.text) for s in held)
-    falls = dropped + sum(len(s.text) for s in said if s.support == "unsupported")
+    falls = dropped + sum(len(s.text) for s in said if s.support == "unsupported" and not _leads(s))
     if not stands:
         return "模型的回答没有一句有依据 (nothing in the model's answer is supported)"
     if stands < _STANDS * (stands + falls):
@@ -48,10 +48,20 @@ def shortcoming(
         return "模型只重复了问题 (the model's answer only repeats the question)"
     if answers and answers(text) < _ANSWERS:
         return "模型的回答没有回答问题 (the model's answer does not answer the question)"
+    covered = _covered(question, text, extract)
+    if not covered:
+        return (
+            "模型的回答与最接近的原文说的不是一回事 (the model's answer shares nothing with the nearest text)"
+        )
     simple = (intent.kind, intent.asks, intent.count) == ("fact", 1, None) and intent.fits(text)
-    if not simple and _covered(question, text, extract) < _COVERED:
+    if not simple and covered < _COVERED:
         return "模型的回答漏了主要内容 (the model's answer misses the main points)"
     return ""
+
+
+def _leads(sentence: AnswerSentence) -> bool:
+    """Whether a sentence announces what follows: it stands or falls with that."""
+    return sentence.text.rstrip().endswith(("：", ":"))
 
 
 def _covered(question: str, text: str, extract: Sequence[Part]) -> float:
