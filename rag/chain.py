@@ -51,7 +51,7 @@ from rag.verify import Checker, LexicalChecker, support
 
 _LOG = logging.getLogger(__name__)
 RETRIEVED = 40  # passages an answer is made from and shows
-DOUBT = "没有把握文档回答了这个问题，最接近的原文是："
+DOUBT = "没有把握文档回答了这个问题，最接近的内容是："
 NOTHING = "文档中没有找到能回答这个问题的内容。"
 
 
@@ -118,21 +118,22 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         yield Retrieved(found.retrieval.passages)
         numbering = Numbering(found.source, question.cited)
         outcome = Outcome()
+        said: list[AnswerSentence] = []
         threshold = self.settings.refuse_below
+        opening = DOUBT if threshold > 0 and found.confidence < self.settings.doubt_below else ""
         if self.model and found.confidence >= ASKED * threshold:
-            yield from self._fluent(asked, found, numbering, outcome, clock)
+            yield from _told(self._fluent(asked, found, numbering, outcome, clock), opening, said)
         if outcome.refused and found.parts and found.confidence >= OVERRULED * threshold:
             outcome.given_up = "模型没有作答, 而文档有依据 (the model declined, the documents do not)"
         refused = not outcome.taken and (outcome.declined or not found.parts)
-        said = outcome.sentences if outcome.taken else []
         if not outcome.taken:
-            if outcome.sentences:
+            if said:
                 yield Discarded(outcome.given_up)
+            said.clear()
             numbering = numbering.again()
-            for event in self._extract([] if refused else found.parts, numbering, found, clock):
-                if isinstance(event, Said):
-                    said.append(event.sentence)
-                yield event
+            parts = [] if refused else found.parts
+            extract = self._extract(parts, numbering, found, clock)
+            yield from _told(extract, opening if parts else "", said)
         by_model = self.model and (outcome.taken or outcome.declined)
         yield Done(
             Answer(
@@ -165,8 +166,6 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         retrieval = self._reordered(retrieval, parts)
         if confidence < self.settings.refuse_below:
             parts = []
-        elif parts and self.settings.refuse_below > 0 and confidence < self.settings.doubt_below:
-            parts = [replace(parts[0], text=DOUBT + parts[0].text), *parts[1:]]
         clock.lap("answer")
         return _Found(retrieval, intent, parts, source, confidence)
 
@@ -368,3 +367,12 @@ class _Clock:
         """Count a part of one step's time for another."""
         self.laps[one] -= milliseconds
         self.laps[other] = self.laps.get(other, 0.0) + milliseconds
+
+
+def _told(events: Iterator[Event], opening: str, said: list[AnswerSentence]) -> Iterator[Event]:
+    """The events with ``opening`` before the first sentence; their sentences are added to ``said``."""
+    for event in events:
+        if isinstance(event, Said):
+            event = Said(replace(event.sentence, text=("" if said else opening) + event.sentence.text))
+            said.append(event.sentence)
+        yield event

@@ -55,7 +55,7 @@ _NUMBER = re.compile(
     rf"(?P<of>[{_HAN}\d.]+)分之(?P<part>[{_HAN}\d.]+(?:点[{_HAN}]+)?)"
     rf"|(?P<tenths>[一二三四五六七八九两\d])成(?P<half>[一二三四五六七八九半])?(?P<over>[多余])?(?![立员果为长功效就品都交年熟本分绩])"
     rf"|(?P<ordinal>第)?(?:(?P<arabic>{_ARABIC})|(?P<han>[{_HAN}]+(?:点[{_HAN}]+)?[万亿]{{0,2}}(?:[{_HAN}]+万?[{_HAN}]*)?))"
-    rf"(?P<more>[多余来几])?(?P<unit>{_UNIT})?(?=(?P<after>.?))"
+    rf"(?P<more>[多余来几])?(?:\s*(?P<unit>{_UNIT}))?(?=(?P<after>.?))"
 )
 _COUNTED = "个种类项条点句张份支本道级期批步层代届轮场组队门组段篇台套只辆间栋片批样款档件名位次"
 _FIXED = re.compile(  # a Chinese numeral in a word
@@ -63,6 +63,7 @@ _FIXED = re.compile(  # a Chinese numeral in a word
     "不一|进一步|一步|第一时间|七八|三三两两|两边|两者|两端|二者"
 )
 _COUNTABLE = 10
+_CALENDAR = 1000  # from which on a number of years is a year
 _MANY = 40  # numbers in a text, after which nothing is reckoned from two of them
 _ABOUT = 0.1  # of a value: how far a round number may be from the exact one
 _NEARLY, _BEYOND = (
@@ -119,6 +120,16 @@ class Quantity:
         return self.value == 1 or (
             self.value <= _COUNTABLE and self.value.is_integer() and self.unit in ("", "人")
         )
+
+    @property
+    def round(self) -> bool:
+        """Whether it stands for more values than one."""
+        return self.low != self.high
+
+    def alike(self, other: Quantity) -> bool:
+        """Whether both are numbers of the same thing: of one unit, and not a year beside a number of years."""
+        years = [q.unit == "年" and q.value >= _CALENDAR for q in (self, other)]
+        return self.unit == other.unit and self.ordinal == other.ordinal and years[0] == years[1]
 
     def same(self, other: Quantity) -> bool:
         """Whether ``other`` bears this out: an equal value, or one that is meant by this round one, with units that

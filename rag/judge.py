@@ -18,7 +18,7 @@ from rag.records import AnswerSentence
 _STANDS = 0.5  # share of the answer's characters that must be supported
 _NEWS = 3  # characters of words that the question has not
 _COVERED = 0.3  # of what the extract says beyond the question, on average over its parts
-_ANSWERS = 1.0  # the reader's logit for an answer
+_ANSWERS, _OVERRULES = 1.0, 2.0  # the reader's logit for an answer, and where the extract is a refusal
 
 Answers = Callable[[str], float]
 
@@ -33,8 +33,8 @@ def shortcoming(
 ) -> str:
     """Why the model's answer is not taken; "" where it is.
 
-    ``dropped``: characters of the sentences that were not shown. ``answers`` says how well a text answers the question
-    as a reader sees it, as a logit; None: there is no reader.
+    ``extract`` is empty where it is a refusal. ``dropped``: characters of the sentences that were not shown.
+    ``answers`` says how well a text answers the question as a reader sees it, as a logit; None: there is no reader.
     """
     held = [s for s in said if s.citations and not s.text.rstrip().endswith(("？", "?"))]
     text = " ".join(s.text for s in held)
@@ -46,7 +46,7 @@ def shortcoming(
         return "模型的回答大半没有依据 (most of the model's answer is unsupported)"
     if _length(_beyond(question, text)) < _NEWS:
         return "模型只重复了问题 (the model's answer only repeats the question)"
-    if answers and answers(text) < _ANSWERS:
+    if answers and answers(text) < (_ANSWERS if extract else _OVERRULES):
         return "模型的回答没有回答问题 (the model's answer does not answer the question)"
     covered = _covered(question, text, extract)
     if not covered:

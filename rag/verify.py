@@ -14,7 +14,7 @@ from itertools import combinations
 from math import exp
 from typing import Protocol
 
-from rag.claims import missing, modality, names, negations, quantities
+from rag.claims import Quantity, missing, modality, names, negations, quantities
 from rag.clauses import clauses
 from rag.fold import squeeze
 from rag.lexicon import content, fold
@@ -23,7 +23,7 @@ from rag.records import Citation, Span, Support
 _MARKER = re.compile(
     r"[一二三四五六七八九十百]{1,4}、|\([一二三四五六七八九十\d]{1,3}\)|\d{1,2}[.、]?|[①-⑳]|#{1,6}|第.{1,5}[编章节条]"
 )
-SUPPORTED = 0.5  # a checker's word from here on is a yes
+SUPPORTED = 0.65  # a checker's word from here on is a yes: rather miss what is true than let pass what is not
 MOST = 3  # sentences that one sentence of an answer may cite
 _CANDIDATES = 4  # sentences looked at to repair a citation
 
@@ -119,7 +119,9 @@ class Verifier:
 
     def _holds(self, sentence: str, places: Sequence[int]) -> bool:
         joined = self._joined(places)
-        return not absent(sentence, joined, self._asked) and self._likely(sentence, joined) >= SUPPORTED
+        if absent(sentence, joined, self._asked) or misplaced(sentence, joined.text):
+            return False
+        return self._likely(sentence, joined) >= SUPPORTED
 
     def _likely(self, sentence: str, source: Source) -> float:
         return self._checker.supports([(sentence, source)])[0]
@@ -135,7 +137,12 @@ class Verifier:
         """One of the sources where it supports the sentence alone, else all."""
         if len(places) == 1:
             return places
-        alone = [i for i in places if not absent(sentence, self._sources[i], self._asked)]
+        alone = [
+            i
+            for i in places
+            if not absent(sentence, self._sources[i], self._asked)
+            and not misplaced(sentence, self._sources[i].text)
+        ]
         likely = self._checker.supports([(sentence, self._sources[i]) for i in alone])
         best = max(zip(likely, alone, strict=True), default=(0.0, 0))
         return [best[1]] if best[0] >= SUPPORTED else places
@@ -164,6 +171,44 @@ def absent(sentence: str, source: Source, known: str = "") -> list[str]:
     held = squeeze(fold(text + "\n" + known))[0]
     strange = [n for n in names(sentence) if squeeze(n)[0] not in held]
     return [folded[q.start : q.end].strip() for q in lost] + sorted(strange)
+
+
+def misplaced(sentence: str, text: str) -> list[Quantity]:
+    """The numbers of ``sentence`` that the text gives to something else: another number of the same unit, which the
+    sentence does not have, stands beside all the words that this one stands beside, and beside more of them."""
+    said = set(content(sentence))
+    stated, given = quantities(sentence), quantities(text)
+    found = []
+    for number in stated:
+        if not number.unit or number.ordinal or number.round:
+            continue
+        own = [said & _beside(text, q, given) for q in given if number.same(q)]
+        others = [
+            said & _beside(text, q, given)
+            for q in given
+            if q.alike(number) and not any(s.same(q) for s in stated)
+        ]
+        if own and any(len(near) >= _TELLING and all(near > words for words in own) for near in others):
+            found.append(number)
+    return found
+
+
+def _beside(text: str, number: Quantity, given: Sequence[Quantity]) -> set[str]:
+    """The words that a number stands beside: from its sentence's beginning, or from the end of the piece with the
+    number of its unit before it, to the end of its own piece."""
+    folded = fold(text)
+    start = max((m.end() for m in _SENTENCE_END.finditer(folded, 0, number.start)), default=0)
+    for before in given:
+        if before.alike(number) and before.end <= number.start:
+            cut = _PIECE_END.search(folded, before.end, number.start)
+            start = max(start, cut.end() if cut else before.end)
+    cut = _PIECE_END.search(folded, number.end)
+    end = cut.start() if cut else len(folded)
+    return {*content(folded[start : number.start]), *content(folded[number.end : end])}
+
+
+_PIECE_END, _SENTENCE_END = re.compile(r"[,;:。!?、]"), re.compile(r"[。!?]")
+_TELLING = 2  # words by which another number is the one that is meant
 
 
 def connects(sentence: str) -> bool:

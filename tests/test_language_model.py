@@ -14,7 +14,7 @@ from builders import compilation, document, fill
 from fakes import FakeEncoder
 
 from eval.scripted import PRESETS, Reply, Script, ScriptedServer, evidence_in
-from rag.chain import Chain
+from rag.chain import DOUBT, Chain
 from rag.check import support_checker
 from rag.claims import names, quantities
 from rag.config import Settings
@@ -199,6 +199,14 @@ def test_both_must_agree_to_refuse(ask: Ask) -> None:
     assert not sure.refused and sure.engine == "extractive"
     unsure = ask(PRESETS["refusing"], refuse_below=1.0)
     assert unsure.refused and not unsure.citations
+
+
+def test_an_answer_without_full_confidence_says_so_first(ask: Ask) -> None:
+    sure = ask(PRESETS["quoting"], refuse_below=0.01, doubt_below=0)
+    doubtful = ask(PRESETS["quoting"], refuse_below=0.01, doubt_below=1)
+    assert sure.engine == doubtful.engine == "openai:scripted"
+    assert doubtful.text == DOUBT + sure.text
+    assert doubtful.citations == sure.citations
 
 
 def test_no_model_is_asked_where_the_documents_say_nothing_near(store: Store) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.verify import LexicalChecker, Source, Verdict, Verifier, absent, connects
+from rag.verify import LexicalChecker, Source, Verdict, Verifier, absent, connects, misplaced
 
 SOURCES = (
     Source("试点期为三年，由市民政局牵头。", (("关于社区食堂的意见", "一、总则"),)),
@@ -123,3 +123,40 @@ def test_a_changed_number_in_the_samples_pairs_is_seen_whatever_the_checker_says
             total += false["kind"] == "number"
     assert total == 75
     assert caught >= 35  # the others swap two numbers that both stand in the text: for a checker to see
+
+
+FEES = "基础巡访免费，助浴每次15元、助行每次8元、陪诊每半天40元，低保老人减半。"
+SUBSIDIES = "对失能老人，每人每月补贴300元；对高龄独居老人，每人每月补贴200元。"
+SALES = "2023年线上销售额5.7亿元，2022年线上销售额3亿元。"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "text", "expected"),
+    [
+        ("陪诊半天收费40元。", FEES, []),
+        ("陪诊半天收费8元。", FEES, [8]),
+        ("陪诊每半天收15元。", FEES, [15]),
+        ("陪诊半天收费8元。", FEES.replace("40", " 40 "), [8]),
+        ("助浴、助行、陪诊分别是15元、8元和40元。", FEES, []),
+        ("最便宜的只要8元。", FEES, []),
+        ("失能老人每月补贴300元。", SUBSIDIES, []),
+        ("失能老人每月补贴200元。", SUBSIDIES, [200]),
+        ("高龄独居老人每月补贴300元。", SUBSIDIES, [300]),
+        ("补贴标准是200元到300元。", SUBSIDIES, []),
+        ("网上卖了5.7亿元。", SALES, []),
+        ("2023年线上销售额是3亿元。", SALES, [2023, 3e8]),
+        ("2022年线上销售额是3亿元。", SALES, []),
+        ("到2035年基本实现现代化。", "到建国一百年时全面实现现代化，到2035年再上台阶。", []),
+        ("超过八成的县建成了综治中心。", "50%的市成立综治中心，82%的县、97%的乡镇建成综治中心。", []),
+    ],
+)
+def test_a_number_that_the_text_gives_to_something_else_is_misplaced(
+    sentence: str, text: str, expected: list[float]
+) -> None:
+    assert [q.value for q in misplaced(sentence, text)] == expected
+
+
+def test_a_misplaced_number_is_not_supported_whatever_the_checker_says() -> None:
+    verifier = Verifier([Source(FEES)], Agreeing())
+    assert verifier.verdict("陪诊半天收费8元。", [0]) == Verdict("unsupported")
+    assert verifier.verdict("陪诊半天收费40元。", [0]) == Verdict("supported", (0,))
