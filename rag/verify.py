@@ -231,7 +231,7 @@ class LexicalChecker:
     obligation agree. The weights are set by hand: docs/language-models.md has what they are worth."""
 
     waits = False
-    BIAS, COVERAGE, WEAKEST, NEGATED, OBLIGED = -3.0, 4.0, 2.0, -1.0, -1.5
+    BIAS, COVERAGE, WEAKEST, NEGATED, OBLIGED = -2.4, 4.0, 2.0, -1.0, -1.5
 
     def supports(self, pairs: Sequence[tuple[str, Source]]) -> list[float]:
         return [1 / (1 + exp(-self.logit(signals(*pair)))) for pair in pairs]
