@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -18,6 +16,7 @@ from langchain_core.runnables.config import run_in_executor
 from embeddings.encoder import SentenceEncoder
 from rag.check import support_checker
 from rag.cite import Numbering
+from rag.computing import Computing, here
 from rag.condense import condense
 from rag.confidence import signals
 from rag.config import Settings
@@ -77,8 +76,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         self.reader = reader
         self.model = model
         self.checker = checker or LexicalChecker()
-        # One question is computed at a time, on all cores; a language model is waited for outside of it.
-        self._turn = threading.Lock()
+        self._computed = Computing()  # a language model is waited for outside of it
 
     @property
     def store(self) -> Store:
@@ -112,9 +110,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         question = as_question(input)
         clock = _Clock()
         asked = self._stands_alone(question)
-        with self._turn:
-            clock.lap("condense")
-            found = self._found(replace(question, text=asked), clock)
+        found = self._computed(partial(self._found, replace(question, text=asked), clock))
         yield Retrieved(found.retrieval.passages)
         numbering = Numbering(found.source, question.cited)
         outcome = Outcome()
@@ -151,6 +147,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
 
     def _found(self, question: Question, clock: _Clock) -> _Found:
         """The passages for a question, and the answer that they give without a language model."""
+        clock.lap("condense")
         generation = self.store.generation
         retrieval = self.retriever.retrieve(question, RETRIEVED)
         clock.lap("retrieve")
@@ -192,15 +189,16 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         assert self.model
         room = evidence_room(self.settings.llm_context, self.settings.llm_max_tokens, asked)
         shown = numbered(found.retrieval.passages, room)
-        turn = nullcontext() if self.checker.waits else self._turn
+        verifying = here if self.checker.waits else self._computed
         dropping = self.settings.unsupported == "drop"
 
         def judged(said: Sequence[AnswerSentence], dropped: int) -> str:
             answers = partial(self._answers, asked) if self.reader else None
-            with self._turn:
-                return shortcoming(asked, found.intent, said, dropped, found.parts, answers)
+            return self._computed(
+                partial(shortcoming, asked, found.intent, said, dropped, found.parts, answers)
+            )
 
-        fluent = Fluent(self.model, self.checker, numbering, turn, judged, dropping)
+        fluent = Fluent(self.model, self.checker, numbering, verifying, judged, dropping)
         for event in fluent.answer(asked, shown, outcome):
             if event is not None:
                 yield event
@@ -258,8 +256,8 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
     ) -> list[Passage]:
         """Retrieval alone: the best passages, best first."""
         asked = as_question(Question(question, articles=tuple(articles)))
-        with self._turn:
-            return list(self.retriever.retrieve(replace(asked, text=self._checked(asked)), limit).passages)
+        asked = replace(asked, text=self._checked(asked))
+        return list(self._computed(partial(self.retriever.retrieve, asked, limit)).passages)
 
     def examples(self, n: int = 4) -> list[str]:
         """Questions that the documents answer, from the headings of different articles."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 
 from rag.cite import Numbering
 from rag.errors import LanguageModelError
@@ -19,6 +19,10 @@ from rag.generate import Draft, Numbered, drafts, prompt, refuses
 from rag.llm import LanguageModel
 from rag.records import AnswerSentence, Cited, Said
 from rag.verify import Checker, Verifier, connects, support
+
+Checked = tuple[
+    AnswerSentence | None, list[Cited]
+]  # a sentence, None where it is dropped, and its new citations
 
 _LOG = logging.getLogger(__name__)
 # Of ``refuse_below``: the confidence from which on a model's refusal does not count, and below which none is asked.
@@ -50,12 +54,12 @@ class Outcome:
 @dataclass(slots=True)
 class Fluent:
     """One question put to the model. ``judged`` says why what was written is not taken, given the sentences and the
-    characters dropped; ``turn`` is held while a sentence is verified, not while the model is waited for."""
+    characters dropped; ``verifying`` runs what verifies a sentence."""
 
     model: LanguageModel
     checker: Checker
     numbering: Numbering
-    turn: AbstractContextManager[object]
+    verifying: Callable[[Callable[[], Checked]], Checked]
     judged: Callable[[Sequence[AnswerSentence], int], str]
     drop_unsupported: bool = False
 
@@ -74,10 +78,7 @@ class Fluent:
                     if refuses(draft.text) and not outcome.sentences:
                         outcome.refused = True
                         break
-                    with self.turn:
-                        begun = time.perf_counter()
-                        sentence, events = self._verified(draft, verifier, shown)
-                        outcome.verifying += (time.perf_counter() - begun) * 1000
+                    sentence, events = self.verifying(partial(self._timed, draft, verifier, shown, outcome))
                     if sentence is None:
                         dropped += len(draft.text)
                     else:
@@ -94,9 +95,14 @@ class Fluent:
         if not outcome.given_up and not outcome.refused:
             outcome.given_up = self.judged(outcome.sentences, dropped)
 
-    def _verified(
-        self, draft: Draft, verifier: Verifier, shown: Numbered
-    ) -> tuple[AnswerSentence | None, list[Cited]]:
+    def _timed(self, draft: Draft, verifier: Verifier, shown: Numbered, outcome: Outcome) -> Checked:
+        begun = time.perf_counter()
+        try:
+            return self._verified(draft, verifier, shown)
+        finally:
+            outcome.verifying += (time.perf_counter() - begun) * 1000
+
+    def _verified(self, draft: Draft, verifier: Verifier, shown: Numbered) -> Checked:
         """The sentence with what supports it; None where it is dropped."""
         if not draft.cited and connects(draft.text):
             return AnswerSentence(draft.text, (), "supported", draft.kind), []

@@ -7,7 +7,6 @@ answered 503 and ``/readyz`` says ``stopping``. The second one ends the server a
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -40,7 +39,6 @@ Make = Callable[[Settings, Path | None], FastAPI]  # ``Path``: the folder of sha
 
 _LOG = logging.getLogger("youju")
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
-_ARENA_MAX = -8  # mallopt's M_ARENA_MAX
 _LATE = 3.0  # seconds after ``stop_timeout`` when even a thread that does not end is left behind
 
 
@@ -52,7 +50,6 @@ def serve(settings: Settings, listener: socket, ready: Callable[[], None], make:
     _require_one_for_uploads(settings)
     make = make or _application
     if settings.workers == 1:
-        _share_arenas()
         configure(settings.log_format)
         _run(make(settings, None), settings, listener, ready)
     else:
@@ -74,13 +71,6 @@ def _require_one_for_uploads(settings: Settings) -> None:
 
 
 # --- One process -------------------------------------------------------------------------------------
-
-
-def _share_arenas() -> None:
-    """Let all threads allocate from two of glibc's arenas: in one of its own, each of many threads keeps what it freed."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:
-        mallopt(_ARENA_MAX, 2)
 
 
 def _run(app: FastAPI, settings: Settings, listener: socket, ready: Callable[[], None]) -> None:
@@ -219,7 +209,6 @@ class _Workers:
 
 def _work(settings: Settings, listener: socket, make: Make, shared: Path, began: Event) -> None:
     """What a worker does."""
-    _share_arenas()
     configure(settings.log_format)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
