@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from eval.cases import Library, load_cases
 from rag.chain import RETRIEVED, open_chain
-from rag.condense import condense
+from rag.condense import beside_earlier
 from rag.confidence import READER, RULES, Signals, signals
 from rag.config import read_settings
 from rag.ingest import ingest
@@ -44,7 +44,8 @@ def signals_of(document: Path) -> list[tuple[Signals, str]]:
         found = []
         file = cases if cases.is_file() else document.with_name("questions.jsonl")
         for gold in load_cases(file, Library.of(chain.store)):
-            asked = condense(as_question(gold.case.as_question()))
+            question = as_question(gold.case.as_question())
+            asked = beside_earlier(question) or question.text
             retrieval = chain.retriever.retrieve(Question(asked), RETRIEVED)
             found.append((signals(read(retrieval, chain.reader), understand(asked)), gold.case.type))
         chain.store.close()

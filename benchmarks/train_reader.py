@@ -40,7 +40,7 @@ from eval.bench import knowledge_base
 from eval.cases import GoldCase, Library, load_cases
 from eval.datasets import Paragraph, ParagraphQuestion, read_paragraphs, read_questions
 from rag.clauses import clauses
-from rag.condense import condense
+from rag.condense import beside_earlier
 from rag.config import read_settings
 from rag.fold import squeeze
 from rag.ingest import ingest
@@ -174,7 +174,8 @@ def of_cases(document: Path, file: Path, encoder: SentenceEncoder) -> list[Examp
 
 def _of_case(gold: GoldCase, retriever: HybridRetriever) -> Example:
     case = gold.case
-    asked = condense(as_question(case.as_question()))
+    question = as_question(case.as_question())
+    asked = beside_earlier(question) or question.text
     ranked = list(retriever.retrieve(Question(asked), RETRIEVED).passages)
     if case.articles:
         own = retriever.retrieve(Question(asked, articles=case.articles), 4 * RETRIEVED).passages

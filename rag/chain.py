@@ -17,7 +17,7 @@ from embeddings.encoder import SentenceEncoder
 from rag.check import support_checker
 from rag.cite import Numbering
 from rag.computing import Computing, here
-from rag.condense import condense
+from rag.condense import beside_earlier, may_go_on, refers
 from rag.confidence import signals
 from rag.config import Settings
 from rag.errors import LanguageModelError, QuestionError
@@ -51,6 +51,8 @@ from rag.verify import Checker, LexicalChecker, support
 _LOG = logging.getLogger(__name__)
 RETRIEVED = 40  # passages an answer is made from and shows
 DOUBT = "没有把握文档回答了这个问题，最接近的内容是："
+# The confidence from which on a question is not read beside earlier ones, and how much more that must give to be taken.
+_SURE_ALONE, _SURER = 0.85, 0.1
 NOTHING = "文档中没有找到能回答这个问题的内容。"
 
 
@@ -109,8 +111,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         """The events of an answer as they come. Raises as ``invoke``, before the first event."""
         question = as_question(input)
         clock = _Clock()
-        asked = self._stands_alone(question)
-        found = self._computed(partial(self._found, replace(question, text=asked), clock))
+        asked, found = self._understood(question, clock)
         yield Retrieved(found.retrieval.passages)
         numbering = Numbering(found.source, question.cited)
         outcome = Outcome()
@@ -210,17 +211,37 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         assert self.reader
         return self.reader.read(question, [("", natural(text), ((0, len(text)),))])[0].answers
 
-    def _stands_alone(self, question: Question) -> str:
-        """The question complete in itself: where it refers back, as the language model puts it, or by rules."""
-        by_rule = self._checked(question)
-        if not self.model or by_rule == question.text.strip():
-            return by_rule
+    def _understood(self, question: Question, clock: _Clock) -> tuple[str, _Found]:
+        """The question as it is answered, complete in itself, and what is found for it.
+
+        One that refers back is read beside the turns before it. In a conversation a short one may go on from them, too:
+        where it leaves doubt alone, it is read both ways, and the reading that is surer is taken.
+        """
+        text, earlier = self._checked(question), beside_earlier(question)
+        if earlier and refers(text):
+            text = self._condensed(question, earlier)
+            return text, self._find(question, text, clock)
+        found = self._find(question, text, clock)
+        if earlier and may_go_on(text) and found.confidence < _SURE_ALONE:
+            other = self._condensed(question, earlier)
+            beside = self._find(question, other, clock)
+            if beside.confidence >= found.confidence + _SURER:
+                return other, beside
+        return text, found
+
+    def _find(self, question: Question, text: str, clock: _Clock) -> _Found:
+        return self._computed(partial(self._found, replace(question, text=text), clock))
+
+    def _condensed(self, question: Question, earlier: str) -> str:
+        """A follow-up complete in itself: as the language model puts it, or as it reads beside the turns before it."""
+        if not self.model:
+            return earlier
         try:
             reply = self.model.complete(condensing(question.history, question.text.strip()))
         except LanguageModelError as error:
             _LOG.warning("%s", error)
-            return by_rule
-        return condensed(reply, question.text, self.settings.max_question) or by_rule
+            return earlier
+        return condensed(reply, question.text, self.settings.max_question) or earlier
 
     async def astream(  # type: ignore[override]
         self,
@@ -266,7 +287,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
         return examples([stored.article for stored in self.store.articles()], n)
 
     def _checked(self, question: Question) -> str:
-        """The question as it is searched: complete in itself, neither empty nor too long."""
+        """The question's text, neither empty nor too long."""
         text = question.text.strip()
         if not text:
             raise QuestionError("问题是空的 (the question is empty)", "写下要问的问题 (write a question)")
@@ -275,7 +296,7 @@ class Chain(Runnable[Question | Mapping[str, Any], Answer]):
                 f"问题有 {len(text)} 字, 超过上限 {self.settings.max_question} (the question is too long)",
                 "缩短问题, 或调高 max_question (shorten it)",
             )
-        return condense(question, lambda term: self.store.document_frequency([term])[term] > 0)
+        return text
 
     def _reordered(self, retrieval: Retrieval, parts: Sequence[Part]) -> Retrieval:
         """The retrieval with the passages that the answer quotes before the others, a passage's score being no less than

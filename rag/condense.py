@@ -1,11 +1,9 @@
-"""A follow-up question and the turns before it -> one question that stands alone, by rules."""
+"""Follow-up questions, by rules: does one refer back, and how it reads beside the turns before it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-from rag.lexicon import terms
 from rag.records import Question
 
 _REFERS = re.compile(
@@ -16,18 +14,20 @@ _SHORT = 12
 _TURNS, _TURN_LENGTH = 2, 300
 
 
-def condense(question: Question, knows: Callable[[str], bool] = lambda term: True) -> str:
-    """The question with what it leaves out put before it: the user's last turns, if it refers to them.
+def refers(text: str) -> bool:
+    """Whether a question points to what was said before it (它, 这项, 前者, …呢)."""
+    return bool(_REFERS.search(text.strip()))
 
-    A short question refers to them too, unless it asks after something that the documents do not know
-    (``knows``): then it changes the subject. Only the user's own turns are taken: an earlier answer, even a wrong
-    one, cannot steer the search.
+
+def may_go_on(text: str) -> bool:
+    """Whether a question that points to nothing may still go on from what was said: it is too short to say it all."""
+    return len(text.strip()) <= _SHORT
+
+
+def beside_earlier(question: Question) -> str:
+    """The question after the user's last turns; "" where there are none.
+
+    Only the user's own turns are taken: an earlier answer, even a wrong one, cannot steer the search.
     """
-    asked = question.text.strip()
-    earlier = [turn.content.strip()[:_TURN_LENGTH] for turn in question.history if turn.role == "user"][
-        -_TURNS:
-    ]
-    if not earlier:
-        return asked
-    short = len(asked) <= _SHORT and all(map(knows, terms(asked)))
-    return " ".join([*earlier, asked]) if short or _REFERS.search(asked) else asked
+    turns = [turn.content.strip()[:_TURN_LENGTH] for turn in question.history if turn.role == "user"]
+    return " ".join([*turns[-_TURNS:], question.text.strip()]) if turns else ""

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
-from rag.condense import condense
+from rag.condense import refers
 from rag.extract import readable
 from rag.fold import squeeze
-from rag.records import Article, Question, Section, Turn
+from rag.records import Article, Section
 
 _STRAIGHT = re.compile('"([^"]*)"')
 _NESTED = str.maketrans("“”‘’", "‘’“”")
@@ -76,7 +76,7 @@ def _goes_on(section: Section) -> str | None:
     if not _fit(section) or any(map(str.isspace, section.heading)):
         return None
     question = f"{_quoted(section.heading)}说的是什么？" if not _divided(section) else _of_parts(section)
-    return question if condense(Question(question, (Turn("user", ""),))) == question else None
+    return None if refers(question) else question
 
 
 def _parts(article: Article) -> str | None:

@@ -213,6 +213,17 @@ def test_a_follow_up_is_understood_from_the_turn_before(chain: Chain) -> None:
     assert chain.invoke(Question(QUESTION)).question == ""
 
 
+def test_a_short_question_is_read_beside_the_turn_before_only_where_that_is_surer(chain: Chain) -> None:
+    shelves = (Turn("user", "竹溆县的老人不会用智能手机怎么办事？"), Turn("assistant", "有“跑腿小队”。"))
+    on = chain.invoke(Question("队员一共有多少人？", shelves))
+    assert on.question == "竹溆县的老人不会用智能手机怎么办事？ 队员一共有多少人？"
+    assert "1026" in on.text
+    for text, article in (("护理员入职奖励多少钱", 1), ("陪诊半天怎么收费？", 4)):
+        anew = chain.invoke(Question(text, shelves))
+        assert anew.question == ""
+        assert {c.article.number for c in anew.citations} == {article}
+
+
 def test_an_answer_from_within_one_article(chain: Chain) -> None:
     answer = chain.invoke(Question("养老服务站怎么建？", articles=(4,)))
     assert {p.article.number for p in answer.retrieved} == {4}

@@ -1,4 +1,4 @@
-"""Follow-up questions made to stand alone."""
+"""Follow-up questions: which ones refer back, and how they read beside the turns before."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.condense import condense
+from rag.condense import beside_earlier, may_go_on, refers
 from rag.records import Question, Turn
 
 FIRST = "护理员入职奖励多少钱？"
 ANSWER = "一次性给予6000元入职奖励。"
 
 
-def asked(text: str, *turns: str) -> str:
+def beside(text: str, *turns: str) -> str:
     """``text`` after turns of user and assistant by turns."""
     roles = ("user", "assistant") * len(turns)
     history = tuple(Turn(role, content) for role, content in zip(roles, turns, strict=False))
-    return condense(Question(text, history))
+    return beside_earlier(Question(text, history))
 
 
 @pytest.mark.parametrize(
@@ -28,38 +28,36 @@ def asked(text: str, *turns: str) -> str:
         "其中对已经在岗三年以上的人员怎么规定？",
         "上面说的这项政策由哪个部门负责落实？",
         "为什么呢？",
-        "从哪年开始？",
+        "  为什么？\n",
         "他们要签几年的服务协议才能领到？",
     ],
 )
-def test_a_question_that_refers_takes_the_turn_before(text: str) -> None:
-    assert asked(text, FIRST, ANSWER) == f"{FIRST} {text}"
+def test_some_questions_point_back(text: str) -> None:
+    assert refers(text)
 
 
-def test_a_question_that_stands_alone_is_left_alone() -> None:
-    text = "城乡供水一体化到2025年要覆盖多少行政村？"
-    assert asked(text, FIRST, ANSWER) == text
-    assert asked(f"  {text}\n", FIRST, ANSWER) == text
+@pytest.mark.parametrize("text", ["城乡供水一体化到2025年要覆盖多少行政村？", FIRST, "从哪年开始？"])
+def test_others_do_not(text: str) -> None:
+    assert not refers(text)
 
 
-@pytest.mark.parametrize("text", ["那么从哪年开始？", "为什么？", "它是什么？"])
-def test_without_earlier_turns_there_is_nothing_to_add(text: str) -> None:
-    assert asked(text) == text
+def test_a_short_question_may_go_on() -> None:
+    assert may_go_on("队员一共有多少人？") and may_go_on(" 从哪年开始？\n")
+    assert not may_go_on("城乡供水一体化到2025年要覆盖多少行政村？")
+
+
+def test_a_question_is_put_after_the_turn_before() -> None:
+    assert beside("从哪年开始？", FIRST, ANSWER) == f"{FIRST} 从哪年开始？"
+    assert beside("  它是什么？\n", FIRST, ANSWER) == f"{FIRST} 它是什么？"
+
+
+def test_without_earlier_turns_there_is_nothing_to_put_it_after() -> None:
+    assert beside("那么从哪年开始？") == ""
 
 
 def test_only_the_users_own_last_two_turns_are_taken() -> None:
     turns = ("第一个问题是什么？", "答一。", "第二个问题是什么？", "答二。", "第三个问题是什么？", "答三。")
-    assert asked("那它呢？", *turns) == "第二个问题是什么？ 第三个问题是什么？ 那它呢？"
-
-
-def test_a_short_question_on_something_else_is_left_alone() -> None:
-    history = (Turn("user", FIRST), Turn("assistant", ANSWER))
-
-    def knows(term: str) -> bool:
-        return "天气" not in term
-
-    assert condense(Question("明天天气怎么样？", history), knows) == "明天天气怎么样？"
-    assert condense(Question("从哪年开始？", history), knows) == f"{FIRST} 从哪年开始？"
+    assert beside("那它呢？", *turns) == "第二个问题是什么？ 第三个问题是什么？ 那它呢？"
 
 
 @given(
@@ -68,4 +66,8 @@ def test_a_short_question_on_something_else_is_left_alone() -> None:
 )
 def test_the_question_itself_always_comes_last(text: str, turns: list[tuple[str, str]]) -> None:
     history = tuple(Turn(role, content) for role, content in turns)  # type: ignore[arg-type]
-    assert condense(Question(text, history)).endswith(text.strip())
+    found = beside_earlier(Question(text, history))
+    if any(role == "user" for role, _ in turns):
+        assert found.endswith(" " + text.strip())
+    else:
+        assert found == ""
