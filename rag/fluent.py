@@ -20,9 +20,8 @@ from rag.llm import LanguageModel
 from rag.records import AnswerSentence, Cited, Said
 from rag.verify import Checker, Verifier, connects, support
 
-Checked = tuple[
-    AnswerSentence | None, list[Cited]
-]  # a sentence, None where it is dropped, and its new citations
+# A sentence, None where it is dropped, and its new citations.
+Checked = tuple[AnswerSentence | None, list[Cited]]
 
 _LOG = logging.getLogger(__name__)
 # Of ``refuse_below``: the confidence from which on a model's refusal does not count, and below which none is asked.
