@@ -15,7 +15,7 @@ from rag.retrieve import Read, Retrieval
 if TYPE_CHECKING:
     from embeddings.reader import Reading, Shown
 
-READ = 8  # passages, the best of the retrieval
+READ = 7  # passages, the best of the retrieval
 NONE, BUNDLED = "none", "bundled"
 _FUSION = 1
 _TITLE, _SECTION = 32, 28  # characters of a heading
