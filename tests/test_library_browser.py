@@ -183,6 +183,7 @@ def test_a_preview_says_what_would_be_replaced(open_panel: Callable[..., Page], 
     choose(page, file("汇编.txt", compilation()))
     press(page, "存入 Store：汇编.txt")
     expect(page.locator(".results")).to_contain_text("新增")
+    expect(chosen(page, "汇编.txt")).to_have_count(0)
     choose(page, file("汇编.txt", compilation(version=2)))
     expect(chosen(page, "汇编.txt").locator(".state")).to_have_text(
         "会替换已存的旧版 Replaces the stored one"
