@@ -119,9 +119,11 @@ class Verifier:
 
     def _holds(self, sentence: str, places: Sequence[int]) -> bool:
         joined = self._joined(places)
-        if absent(sentence, joined, self._asked) or misplaced(sentence, joined.text):
-            return False
-        return self._likely(sentence, joined) >= SUPPORTED
+        return self._fits(sentence, joined) and self._likely(sentence, joined) >= SUPPORTED
+
+    def _fits(self, sentence: str, source: Source) -> bool:
+        """Whether the source has what can be looked up, each number said of the same thing."""
+        return not absent(sentence, source, self._asked) and not misplaced(sentence, source.text)
 
     def _likely(self, sentence: str, source: Source) -> float:
         return self._checker.supports([(sentence, source)])[0]
@@ -137,12 +139,7 @@ class Verifier:
         """One of the sources where it supports the sentence alone, else all."""
         if len(places) == 1:
             return places
-        alone = [
-            i
-            for i in places
-            if not absent(sentence, self._sources[i], self._asked)
-            and not misplaced(sentence, self._sources[i].text)
-        ]
+        alone = [i for i in places if self._fits(sentence, self._sources[i])]
         likely = self._checker.supports([(sentence, self._sources[i]) for i in alone])
         best = max(zip(likely, alone, strict=True), default=(0.0, 0))
         return [best[1]] if best[0] >= SUPPORTED else places

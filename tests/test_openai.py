@@ -18,7 +18,7 @@ from langchain_openai import ChatOpenAI
 from openai import APIError, APIStatusError, AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import SecretStr
-from test_chat_browser import Site, serving
+from test_chat_browser import Site
 
 from rag.config import Settings
 from rag.records import AnswerSentence, Cited, Discarded, Done, Event, Question, Said
@@ -34,18 +34,6 @@ UNKNOWN = "火星移民"
 ASKED: list[Any] = [{"role": "user", "content": QUESTION}]
 TITLE = "《关于加快青禾县数字乡村建设的实施意见》 › 一、总体目标"
 ALONE = {"Connection": "close"}  # a kept connection may be closed by the server just as it is used again
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    kb = tmp_path_factory.mktemp("kb")
-    with serving(Settings(kb=kb, max_question=MAX_QUESTION), fake_chain(kb)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def chain(site: Site) -> FakeChain:
-    return site.chain
 
 
 @pytest.fixture(scope="module")

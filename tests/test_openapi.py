@@ -14,24 +14,15 @@ from urllib.parse import quote, urlsplit
 import httpx
 import jsonschema_rs
 import pytest
-from chat_site import Site, serving
-from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME, fake_chain
+from chat_site import Site
+from fakes_ui import BROKEN, DOUBTFUL, MAX_QUESTION, NAME
 from playwright.sync_api import Browser
-
-from rag.config import Settings
 
 ROOT = Path(__file__).parent.parent
 QUESTION = "青禾县到2027年建成多少个数字乡村示范村？"
 CHAT = "/v1/chat/completions"
 USER = {"role": "user", "content": QUESTION}
 SOURCE = f"/api/source/{quote(NAME)}"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    kb = tmp_path_factory.mktemp("kb")
-    with serving(Settings(kb=kb, max_question=MAX_QUESTION), fake_chain(kb)) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
